@@ -1,0 +1,67 @@
+"""What the stores say about objects: the frozen values that travel between the stages of a transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectMetadata:
+    """What an object carries beside its bytes, in the source's own spelling.
+
+    Header fields are empty strings when the store has none.
+    """
+
+    content_type: str = ""
+    content_encoding: str = ""
+    content_language: str = ""
+    content_disposition: str = ""
+    cache_control: str = ""
+    user: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """One version of one object, as its store describes it.
+
+    Attributes:
+        key: Full name inside the bucket; for a local folder the path below it, with `/`.
+        size_bytes: Length of the content.
+        etag: The store's opaque version token, without quotes. Compared only with itself, never across stores.
+        version_id: S3 version id, GCS generation or Azure version id, where the store keeps versions.
+        modified_at: When the store took the object in, with time zone.
+        checksums: Algorithm (`md5`, `crc32`, `crc32c`, `crc64nvme`, `sha1`, `sha256`) to lower-case hex digest
+            of the *whole* content, as published by the store. Composite checksums do not belong here.
+        etag_may_be_md5: The etag looks like an MD5. If it equals one, that proves equal content; if it differs
+            from one, that proves nothing (S3 objects under KMS have etags of the same shape).
+        metadata: None when the call that made this value does not tell (most listings).
+        is_archived: Cannot be read before it is restored.
+    """
+
+    key: str
+    size_bytes: int
+    etag: str
+    version_id: str | None = None
+    modified_at: datetime | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    etag_may_be_md5: bool = False
+    metadata: ObjectMetadata | None = None
+    is_archived: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A destination key that now shows the whole new object.
+
+    Attributes:
+        info: The new version (key, size, etag, version id).
+        verified_by: What in the store's own answer proved that it holds the bytes that were sent: `md5`, `crc32c`,
+            `etag` (a composite of the parts' MD5), `readback`. None when its answer proves nothing; the caller must
+            then read the object back.
+    """
+
+    info: ObjectInfo
+    verified_by: str | None

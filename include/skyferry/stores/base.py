@@ -1,0 +1,153 @@
+"""The protocol every store speaks, in terms of guarantees; the engine asks for capabilities, never for a kind of store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store can do, and within which limits.
+
+    Attributes:
+        lists_in_key_order: Listings come in the order of the keys' UTF-8 bytes.
+        parts_in_order: Parts of an upload must be sent one after the other, from the first to the last.
+        digests: Algorithms the store needs over the whole content, at `put_object` and at `commit`.
+        part_digests: Algorithms the store needs over each part.
+        min_part_bytes: Every part but the last has at least this size, and is a multiple of `part_multiple_bytes`.
+        part_multiple_bytes: See `min_part_bytes`.
+        max_part_bytes: No part is larger.
+        max_parts: No upload has more parts.
+        max_object_bytes: No object is larger.
+        holds_metadata: Content headers and user metadata are kept.
+        reads_are_trusted: Reading is not subject to a network (local folders): what was read is what is stored.
+    """
+
+    lists_in_key_order: bool
+    parts_in_order: bool
+    digests: frozenset[str]
+    part_digests: frozenset[str]
+    min_part_bytes: int
+    part_multiple_bytes: int
+    max_part_bytes: int
+    max_parts: int
+    max_object_bytes: int
+    holds_metadata: bool
+    reads_are_trusted: bool
+
+
+class Upload(Protocol):
+    """A large object on its way; nothing of it is visible at the key before `commit`."""
+
+    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+        """Store part `index` (from 0). Repeating it with the same bytes is harmless."""
+
+    async def commit(self, digests: Mapping[str, str]) -> Committed:
+        """Show the whole object at its key, or leave the key as it was.
+
+        Args:
+            digests: The algorithms of `Capabilities.digests` over the whole content, lower-case hex.
+
+        Raises:
+            DestinationChangedError: The key no longer shows `replaces`. Also raised when the answer to an earlier
+                commit was lost; compare checksums before you call it a conflict.
+            ChecksumMismatchError: The store holds other bytes than were sent; the key does not show them any longer
+                where the store allows that to be arranged (see each store).
+        """
+
+    async def abort(self) -> None:
+        """Throw away what was stored; never raises for an upload that is gone already."""
+
+
+class Store(Protocol):
+    """One bucket (container, local folder) behind one connection.
+
+    Every method raises errors of `skyferry.errors` only, whose messages name the object by its full URL and carry no
+    secret. No method retries: the caller decides that. Cancelling a call leaves no half-visible object.
+    """
+
+    @property
+    def kind(self) -> str:
+        """`s3`, `az`, `gs` or `file`."""
+
+    @property
+    def bucket(self) -> str:
+        """Bucket, container, or absolute path of the local folder."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do."""
+
+    def url(self, key: str = "") -> str:
+        """Return the full URL of a key, without credentials or query."""
+
+    async def check_bucket(self) -> None:
+        """Raise `BucketMissingError` or `AccessDeniedError` unless the bucket can be used."""
+
+    async def create_bucket(self) -> None:
+        """Create the bucket; one that exists already is fine."""
+
+    def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        """Yield every object whose key starts with `prefix`, page by page (memory of one page).
+
+        `start_after` skips keys up to and including it where the store can; where it cannot, they are filtered out.
+        Keys that are not valid Unicode come with surrogates, so that the plan can refuse them by name.
+        """
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        """Return everything the store knows about a key, checksums, metadata and tags included; None if absent."""
+
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+        """Return a small object's content and full description, in as few requests as the store allows.
+
+        The bytes are those of the version `info` names, raw (never decoded by Content-Encoding).
+
+        Raises:
+            SourceChangedError: The key shows another version now.
+            SourceMissingError: The key shows nothing now.
+            ObjectArchivedError: The object must be restored first.
+            SizeMismatchError: The answer broke off.
+        """
+
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+        """Return exactly these bytes of the version `info` names; raises as `read_object`."""
+
+    async def put_object(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        metadata: ObjectMetadata,
+        digests: Mapping[str, str],
+        replaces: ObjectInfo | None,
+    ) -> Committed:
+        """Write a small object in one atomic request.
+
+        Args:
+            metadata: Already fitted to this store by `skyferry.metadata`.
+            digests: The algorithms of `Capabilities.digests`, lower-case hex.
+            replaces: The version the key must still show; None when it must show nothing.
+
+        Raises:
+            DestinationChangedError: As `Upload.commit`.
+            ChecksumMismatchError: The store refused the bytes, or holds others.
+        """
+
+    async def start_upload(
+        self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
+    ) -> Upload:
+        """Begin a large object of a known size in parts of `part_bytes` (the last one may be smaller)."""
+
+    async def delete_object(self, info: ObjectInfo) -> bool:
+        """Delete exactly the version `info` names; return False when the key shows nothing any more.
+
+        Raises:
+            SourceChangedError: The key shows another version, which stays.
+        """
+
+    async def aclose(self) -> None:
+        """Release connections."""
