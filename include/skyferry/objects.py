@@ -39,6 +39,7 @@ class ObjectInfo:
             from one, that proves nothing (S3 objects under KMS have etags of the same shape).
         metadata: None when the call that made this value does not tell (most listings).
         is_archived: Cannot be read before it is restored.
+        unreadable_because: Why this name is listed but is no object (a symbolic link, a pipe); empty for objects.
     """
 
     key: str
@@ -50,6 +51,7 @@ class ObjectInfo:
     etag_may_be_md5: bool = False
     metadata: ObjectMetadata | None = None
     is_archived: bool = False
+    unreadable_because: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
