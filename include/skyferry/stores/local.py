@@ -1,0 +1,448 @@
+"""A local folder as a store: keys are paths below the folder, written so that no reader ever sees half a file.
+
+Symbolic links are never followed, neither out of the folder nor inside it: they are listed as unreadable, and the plan
+reports them. Hard links and bind mounts look like ordinary files to every program and are read as such.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import mimetypes
+import os
+import secrets
+import stat as stat_module
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from skyferry.checksums import ContentDigests
+from skyferry.errors import (
+    AccessDeniedError,
+    BucketMissingError,
+    ChecksumMismatchError,
+    DestinationChangedError,
+    KeyRefusedError,
+    PermanentError,
+    RetryableError,
+    SizeMismatchError,
+    SourceChangedError,
+    SourceMissingError,
+    TransferError,
+)
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.stores.base import Capabilities
+
+TEMPORARY_PREFIX = ".skyferry-"
+TEMPORARY_SUFFIX = ".part"
+
+_READ_BYTES = 1024 * 1024
+_UNREADABLE = {
+    stat_module.S_IFLNK: "symbolic links are not followed",
+    stat_module.S_IFIFO: "it is a pipe",
+    stat_module.S_IFSOCK: "it is a socket",
+    stat_module.S_IFCHR: "it is a device",
+    stat_module.S_IFBLK: "it is a device",
+}
+
+_Result = TypeVar("_Result")
+
+
+def is_temporary_name(name: str) -> bool:
+    """Tell whether a file name is one this store writes to before it commits."""
+    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+class LocalStore:
+    """One local folder; implements `skyferry.stores.base.Store`.
+
+    Creating a key that must be absent is atomic (a hard link). Replacing one checks the file's identity right before
+    an atomic rename; a writer that slips in between those two system calls is replaced unseen, because POSIX has no
+    conditional rename.
+
+    Listing holds the names of one folder level at a time.
+
+    Args:
+        root: Absolute path of the folder; the caller has checked that it may be used.
+    """
+
+    kind = "file"
+    capabilities = Capabilities(
+        lists_in_key_order=True,
+        parts_in_order=False,
+        digests=frozenset({"crc32c"}),
+        part_digests=frozenset(),
+        min_part_bytes=1,
+        part_multiple_bytes=1,
+        max_part_bytes=2**30,
+        max_parts=2**31,
+        max_object_bytes=2**63 - 1,
+        holds_metadata=False,
+        reads_are_trusted=True,
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        umask = os.umask(0)
+        os.umask(umask)
+        self._file_mode = 0o666 & ~umask
+
+    @property
+    def bucket(self) -> str:
+        return str(self.root)
+
+    def url(self, key: str = "") -> str:
+        return f"file://{self.root}/{key}"
+
+    async def check_bucket(self) -> None:
+        await self._in_thread("looking at", "", self._check_root)
+
+    def _check_root(self) -> None:
+        if not self.root.is_dir():
+            raise BucketMissingError(
+                f"there is no folder {self.url()}", hint="create it, or set create_destination for a destination"
+            )
+        if not os.access(self.root, os.R_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "not readable")
+
+    async def create_bucket(self) -> None:
+        await self._in_thread("creating", "", lambda: self.root.mkdir(parents=True, exist_ok=True))
+
+    async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        await self.check_bucket()
+        first = os.fsencode(start_after)
+        walk = _walk(self.root, prefix)
+        while page := await self._in_thread("listing", prefix, lambda: _take(walk, 1000)):
+            for info in page:
+                if os.fsencode(info.key) > first or not first:
+                    yield info
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        def look() -> ObjectInfo | None:
+            try:
+                status = os.lstat(self._path(key))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            if stat_module.S_ISDIR(status.st_mode):
+                return None
+            return _describe(key, status)
+
+        return await self._in_thread("looking at", key, look)
+
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+        return await self._in_thread("reading", info.key, lambda: self._read(info, 0, info.size_bytes))
+
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+        _, body = await self._in_thread("reading", info.key, lambda: self._read(info, start_byte, size_bytes))
+        return body
+
+    def _read(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[ObjectInfo, bytes]:
+        with self._open(info) as file:
+            body = os.pread(file.fileno(), size_bytes, start_byte)
+            while len(body) < size_bytes and (more := os.pread(file.fileno(), size_bytes - len(body), start_byte + len(body))):
+                body += more
+            after = _describe(info.key, os.fstat(file.fileno()))
+        if after.etag != info.etag:
+            raise self._changed(info)
+        if len(body) != size_bytes:
+            raise SizeMismatchError(
+                f"read {len(body):,} of {size_bytes:,} bytes of {self.url(info.key)} from byte {start_byte:,}"
+            )
+        return after, body
+
+    def _open(self, info: ObjectInfo) -> BinaryIO:
+        """Open the very file `info` describes; O_NONBLOCK so that a pipe put in its place cannot hang the reader."""
+        try:
+            descriptor = os.open(self._path(info.key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise SourceMissingError(f"{self.url(info.key)} is gone") from None
+            if error.errno == errno.ELOOP:
+                raise self._changed(info) from None
+            raise
+        file = os.fdopen(descriptor, "rb", buffering=0)
+        try:
+            self._require_below_root(descriptor, info.key)
+            if _describe(info.key, os.fstat(descriptor)).etag != info.etag:
+                raise self._changed(info)
+        except BaseException:
+            file.close()
+            raise
+        return file  # type: ignore[return-value]  # a raw FileIO: every read is a positioned one
+
+    def _changed(self, info: ObjectInfo) -> SourceChangedError:
+        return SourceChangedError(
+            f"{self.url(info.key)} is no longer the file that was planned ({info.size_bytes:,} bytes)",
+            hint="it will be looked at again",
+        )
+
+    async def put_object(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        metadata: ObjectMetadata,
+        digests: Mapping[str, str],
+        replaces: ObjectInfo | None,
+    ) -> Committed:
+        del metadata  # a plain file holds none; `skyferry.metadata` has reported the loss
+
+        def write() -> Committed:
+            upload = _LocalUpload(self, key, replaces)
+            try:
+                upload.write(0, body)
+                return upload.finish(digests["crc32c"])
+            except BaseException:
+                upload.discard()
+                raise
+
+        return await self._in_thread("writing", key, write)
+
+    async def start_upload(
+        self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
+    ) -> LocalUpload:
+        del metadata, size_bytes
+        raw = await self._in_thread("writing", key, lambda: _LocalUpload(self, key, replaces))
+        return LocalUpload(self, raw, key=key, part_bytes=part_bytes)
+
+    async def delete_object(self, info: ObjectInfo) -> bool:
+        return await self._in_thread("deleting", info.key, lambda: self._delete(info))
+
+    def _delete(self, info: ObjectInfo) -> bool:
+        """Claim the file by renaming it, look at what was claimed, and only then remove it.
+
+        A file put at the path between look and rename is claimed too; it is put back.
+        """
+        path = self._path(info.key)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if _describe(info.key, status).etag != info.etag:
+            raise self._changed(info)
+        claimed = self._temporary_path(path)
+        os.rename(path, claimed)
+        if _identity(os.lstat(claimed)) != _identity(status):
+            os.link(claimed, path)
+            os.unlink(claimed)
+            raise self._changed(info)
+        os.unlink(claimed)
+        _sync_folder(path.parent)
+        return True
+
+    async def aclose(self) -> None:
+        """Nothing is held open between calls."""
+
+    # Paths
+
+    def _path(self, key: str) -> Path:
+        """Return the path of a key; `skyferry.keys` has refused the dangerous ones, and this refuses them again."""
+        parts = key.split("/")
+        if not key or any(part in ("", ".", "..") for part in parts) or "\0" in key:
+            raise KeyRefusedError(f"{self.url(key)} cannot be the name of a local file", hint="rename the object")
+        return self.root.joinpath(*parts)
+
+    def _temporary_path(self, path: Path) -> Path:
+        return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+
+    def _require_below_root(self, descriptor: int, key: str) -> None:
+        """Refuse a file that was reached through a symbolic link in the middle of its path."""
+        real = os.path.realpath(f"/proc/self/fd/{descriptor}") if os.path.isdir("/proc/self/fd") else ""
+        self._require_real_path_below_root(real or os.path.realpath(self._path(key)), key)
+
+    def _require_real_path_below_root(self, real_path: str, key: str) -> None:
+        real_root = os.path.realpath(self.root)
+        if real_path != real_root and not real_path.startswith(real_root.rstrip("/") + "/"):
+            raise KeyRefusedError(
+                f"{self.url(key)} leads out of {self.url()} through a symbolic link", hint="remove the link"
+            )
+
+    def _make_parents(self, path: Path, key: str) -> None:
+        """Create the folders above a path and make their names durable."""
+        missing = []
+        folder = path.parent
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        self._require_real_path_below_root(os.path.realpath(folder), key)
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            _sync_folder(folder.parent)
+
+    # Threads and errors
+
+    async def _in_thread(self, action: str, key: str, function: Callable[[], _Result]) -> _Result:
+        try:
+            return await asyncio.to_thread(function)
+        except TransferError:
+            raise
+        except OSError as error:
+            raise self._translate(error, action, key) from error
+
+    def _translate(self, error: OSError, action: str, key: str) -> TransferError:
+        what = f"{action} {self.url(key)} failed: {error.strerror or error}"
+        match error.errno:
+            case errno.EACCES | errno.EPERM | errno.EROFS:
+                return AccessDeniedError(what, hint="give the user that runs the worker the right to do that")
+            case errno.ENOSPC | errno.EDQUOT:
+                return PermanentError(what, hint="free space, then run the transfer again; nothing half-written is left")
+            case errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.EINVAL:
+                return KeyRefusedError(what, hint="a file and a folder cannot share a name; rename the object")
+            case errno.ENOENT:
+                return BucketMissingError(what, hint=f"check that the folder {self.url()} still exists")
+            case _:
+                return RetryableError(what)
+
+
+class _LocalUpload:
+    """A temporary file beside its final name; every method blocks."""
+
+    def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None) -> None:
+        self._store = store
+        self._key = key
+        self._replaces = replaces
+        self._path = store._path(key)
+        store._make_parents(self._path, key)
+        self._temporary = store._temporary_path(self._path)
+        self._descriptor = os.open(
+            self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+
+    def write(self, start_byte: int, body: bytes) -> None:
+        view = memoryview(body)
+        while view:
+            written = os.pwrite(self._descriptor, view, start_byte)
+            view, start_byte = view[written:], start_byte + written
+
+    def finish(self, crc32c: str) -> Committed:
+        """Make the bytes durable, read them back, and give them their name."""
+        os.fsync(self._descriptor)
+        self._require_content(crc32c)
+        os.fchmod(self._descriptor, self._store._file_mode)
+        if self._replaces is None:
+            self._create()
+        else:
+            self._replace(self._replaces)
+        _sync_folder(self._path.parent)
+        info = _describe(self._key, os.fstat(self._descriptor))
+        os.close(self._descriptor)
+        self._descriptor = -1
+        return Committed(info=info, verified_by="readback")
+
+    def _require_content(self, crc32c: str) -> None:
+        digests = ContentDigests({"crc32c"})
+        position = 0
+        while chunk := os.pread(self._descriptor, _READ_BYTES, position):
+            digests.update(chunk)
+            position += len(chunk)
+        found = digests.hexdigests()["crc32c"]
+        if found != crc32c:
+            raise ChecksumMismatchError(
+                f"what was written for {self._store.url(self._key)} reads back as crc32c {found}; expected {crc32c}",
+                hint="the file was not put in place",
+            )
+
+    def _create(self) -> None:
+        try:
+            os.link(self._temporary, self._path)
+        except FileExistsError:
+            raise self._conflict() from None
+        os.unlink(self._temporary)
+
+    def _replace(self, replaces: ObjectInfo) -> None:
+        try:
+            found = _describe(self._key, os.lstat(self._path)).etag
+        except FileNotFoundError:
+            found = ""
+        if found != replaces.etag:
+            raise self._conflict()
+        os.replace(self._temporary, self._path)
+
+    def _conflict(self) -> DestinationChangedError:
+        return DestinationChangedError(
+            f"{self._store.url(self._key)} was written by somebody else since it was looked at", hint="it was left alone"
+        )
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class LocalUpload:
+    """A large local file on its way; parts may come in any order."""
+
+    def __init__(self, store: LocalStore, upload: _LocalUpload, *, key: str, part_bytes: int) -> None:
+        self._store = store
+        self._upload = upload
+        self._key = key
+        self._part_bytes = part_bytes
+
+    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+        del digests
+        await self._store._in_thread(
+            "writing", self._key, lambda: self._upload.write(index * self._part_bytes, body)
+        )
+
+    async def commit(self, digests: Mapping[str, str]) -> Committed:
+        return await self._store._in_thread("writing", self._key, lambda: self._upload.finish(digests["crc32c"]))
+
+    async def abort(self) -> None:
+        await asyncio.to_thread(self._upload.discard)
+
+
+def _describe(key: str, status: os.stat_result) -> ObjectInfo:
+    kind = stat_module.S_IFMT(status.st_mode)
+    content_type, encoding = mimetypes.guess_type(key)
+    return ObjectInfo(
+        key=key,
+        size_bytes=status.st_size,
+        # The change time is in it, because the modification time can be set back; renaming and linking move it too.
+        etag=f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}",
+        metadata=ObjectMetadata(content_type=(content_type or "") if encoding is None else ""),
+        unreadable_because=_UNREADABLE.get(kind, ""),
+    )
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What stays the same when a file is renamed."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
+    """Yield what lies below a folder, in the order of the keys' bytes.
+
+    A folder sorts as if its name ended in `/`: `a-b` comes before the contents of `a`, because `-` is below `/`.
+    """
+    yield from _walk_folder(root, "", os.fsencode(prefix))
+
+
+def _walk_folder(folder: Path, folder_key: str, prefix: bytes) -> Iterator[ObjectInfo]:
+    with os.scandir(folder) as entries:
+        ordered = sorted((os.fsencode(entry.name) + (b"/" if entry.is_dir(follow_symlinks=False) else b""), entry) for entry in entries)
+    for sort_name, entry in ordered:
+        key = folder_key + entry.name
+        key_bytes = os.fsencode(folder_key) + sort_name
+        if sort_name.endswith(b"/"):
+            if key_bytes.startswith(prefix) or prefix.startswith(key_bytes):
+                yield from _walk_folder(folder / entry.name, f"{key}/", prefix)
+        elif key_bytes.startswith(prefix) and not is_temporary_name(entry.name):
+            with contextlib.suppress(FileNotFoundError):  # removed while we listed
+                yield _describe(key, entry.stat(follow_symlinks=False))
+
+
+def _take(items: Iterator[ObjectInfo], count: int) -> list[ObjectInfo]:
+    return list(itertools.islice(items, count))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
