@@ -1,0 +1,497 @@
+"""S3 and everything that speaks its protocol, as a store.
+
+Every write is conditional (`If-None-Match`, `If-Match`) and carries a CRC64NVME, which S3 checks before it shows the
+object. Endpoints that do not know those headers ignore the checksum, so its etag is compared with the MD5 that was
+sent as well; where neither proves anything, the caller reads the object back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import urllib.parse
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NoReturn
+
+import aiohttp
+from botocore import exceptions as botocore_errors
+
+from skyferry.checksums import base64_of, composite_etag, hex_of
+from skyferry.errors import (
+    AccessDeniedError,
+    BucketMissingError,
+    ChecksumMismatchError,
+    ConnectionConfigError,
+    ConnectionLostError,
+    DestinationChangedError,
+    ObjectArchivedError,
+    PermanentError,
+    SizeMismatchError,
+    SourceChangedError,
+    SourceMissingError,
+    ThrottledError,
+    TransferError,
+)
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.stores.base import Capabilities
+
+_MEBIBYTE = 2**20
+_CHECKSUM_FIELDS = {
+    "ChecksumCRC64NVME": "crc64nvme",
+    "ChecksumCRC32C": "crc32c",
+    "ChecksumCRC32": "crc32",
+    "ChecksumSHA256": "sha256",
+    "ChecksumSHA1": "sha1",
+}
+_HEADER_FIELDS = {
+    "ContentType": "content_type",
+    "ContentEncoding": "content_encoding",
+    "ContentLanguage": "content_language",
+    "ContentDisposition": "content_disposition",
+    "CacheControl": "cache_control",
+}
+_ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_ARCHIVE_STATUSES = frozenset({"ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
+_ACCESS_CODES = frozenset(
+    {
+        "403", "401", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+        "SignatureDoesNotMatch", "AuthFailure", "UnauthorizedAccess", "AccountProblem",
+    }
+)  # fmt: skip
+_THROTTLE_CODES = frozenset(
+    {"429", "503", "SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"}
+)  # fmt: skip
+_CHECKSUM_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+_CONDITION_CODES = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"})
+_TRANSPORT_ERRORS = (
+    botocore_errors.HTTPClientError,
+    botocore_errors.ConnectionError,
+    aiohttp.ClientError,
+    asyncio.TimeoutError,
+    OSError,
+)
+
+
+class S3Store:
+    """One bucket; implements `skyferry.stores.base.Store`.
+
+    Args:
+        client: An aiobotocore S3 client whose own retries are off; it stays the caller's to close.
+        bucket: Name of the bucket.
+        region: Where `create_bucket` creates it.
+        sends_checksums: False for endpoints that refuse `x-amz-checksum-*` headers: they get Content-MD5 instead.
+    """
+
+    kind = "s3"
+    # Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html; the object limit is 50 TB since
+    # December 2025 (CopyObject in the API reference).
+    capabilities = Capabilities(
+        lists_in_key_order=True,
+        parts_in_order=False,
+        digests=frozenset({"md5", "crc64nvme"}),
+        part_digests=frozenset({"md5", "crc64nvme"}),
+        min_part_bytes=5 * _MEBIBYTE,
+        part_multiple_bytes=1,
+        max_part_bytes=5 * 2**30,
+        max_parts=10_000,
+        max_object_bytes=50 * 10**12,
+        holds_metadata=True,
+        reads_are_trusted=False,
+    )
+
+    def __init__(self, client: Any, bucket: str, region: str, *, sends_checksums: bool = True) -> None:
+        self._client = client
+        self.bucket = bucket
+        self._region = region
+        self._sends_checksums = sends_checksums
+
+    def url(self, key: str = "") -> str:
+        return f"s3://{self.bucket}/{key}"
+
+    async def aclose(self) -> None:
+        """The client is the caller's to close."""
+
+    async def check_bucket(self) -> None:
+        try:
+            await self._client.head_bucket(Bucket=self.bucket)
+        except Exception as error:
+            self._fail(error, "looking at", "", needs="s3:ListBucket")
+
+    async def create_bucket(self) -> None:
+        # us-east-1 is the default, and the one place that refuses to be named.
+        where = {} if self._region in ("", "us-east-1") else {"LocationConstraint": self._region}
+        try:
+            await self._client.create_bucket(
+                Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {})
+            )
+        except botocore_errors.ClientError as error:
+            if _code(error) != "BucketAlreadyOwnedByYou":
+                self._fail(error, "creating", "", needs="s3:CreateBucket")
+        except Exception as error:
+            self._fail(error, "creating", "", needs="s3:CreateBucket")
+
+    async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        if start_after:
+            arguments["StartAfter"] = start_after
+        while True:
+            try:
+                page = await self._client.list_objects_v2(**arguments)
+            except Exception as error:
+                self._fail(error, "listing", prefix, needs="s3:ListBucket")
+            for entry in page.get("Contents", ()):
+                yield _from_listing(entry)
+            token = page.get("NextContinuationToken")
+            if not token:
+                return
+            if token == arguments.get("ContinuationToken"):
+                raise ConnectionLostError(
+                    f"listing {self.url(prefix)} goes round in circles: the store gave the same continuation twice"
+                )
+            arguments["ContinuationToken"] = token
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        try:
+            answer = await self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        except botocore_errors.ClientError as error:
+            if _code(error) in ("404", "NoSuchKey", "NotFound"):
+                return None
+            self._fail(error, "looking at", key, needs="s3:GetObject")
+        except Exception as error:
+            self._fail(error, "looking at", key, needs="s3:GetObject")
+        return await self._describe(key, answer, answer["ContentLength"])
+
+    async def part_bytes(self, info: ObjectInfo) -> int | None:
+        """Return the size of the object's first upload part, from which its composite etag can be made again."""
+        try:
+            answer = await self._client.head_object(
+                Bucket=self.bucket, Key=info.key, PartNumber=1, IfMatch=_quoted(info.etag)
+            )
+        except Exception:
+            return None  # an endpoint without this call; the caller finds another proof
+        size_bytes: int = answer["ContentLength"]
+        return size_bytes if "PartsCount" in answer else None
+
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+        answer, body = await self._get(info, {"ChecksumMode": "ENABLED"}, info.size_bytes)
+        return await self._describe(info.key, answer, len(body)), body
+
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+        _, body = await self._get(info, {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}, size_bytes)
+        return body
+
+    async def _get(self, info: ObjectInfo, options: dict[str, str], size_bytes: int) -> tuple[dict[str, Any], bytes]:
+        if info.version_id:
+            options = options | {"VersionId": info.version_id}
+        try:
+            answer = await self._client.get_object(
+                Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag), **options
+            )
+            async with answer["Body"] as stream:
+                body: bytes = await stream.read()
+        except botocore_errors.ClientError as error:
+            if _code(error) in ("412", "PreconditionFailed"):
+                raise SourceChangedError(
+                    f"{self.url(info.key)} is no longer the version that was planned (etag {info.etag})",
+                    hint="it will be looked at again",
+                ) from None
+            self._fail(error, "reading", info.key, needs="s3:GetObject")
+        except Exception as error:
+            self._fail(error, "reading", info.key, needs="s3:GetObject")
+        if len(body) != size_bytes:
+            raise SizeMismatchError(f"read {len(body):,} of {size_bytes:,} bytes of {self.url(info.key)}")
+        return answer, body
+
+    async def _describe(self, key: str, answer: dict[str, Any], size_bytes: int) -> ObjectInfo:
+        etag = _unquoted(answer["ETag"])
+        checksums = _whole_checksums(answer)
+        if _etag_is_md5(answer, etag):
+            checksums["md5"] = etag
+        return ObjectInfo(
+            key=key,
+            size_bytes=size_bytes,
+            etag=etag,
+            version_id=_version(answer),
+            modified_at=answer.get("LastModified"),
+            checksums=checksums,
+            metadata=await self._metadata(key, answer),
+            is_archived=_is_archived(answer),
+        )
+
+    async def _metadata(self, key: str, answer: dict[str, Any]) -> ObjectMetadata:
+        tags = await self._tags(key, _version(answer)) if answer.get("TagCount") else {}
+        headers = {field: answer.get(name) or "" for name, field in _HEADER_FIELDS.items()}
+        return ObjectMetadata(**headers, user=dict(answer.get("Metadata") or {}), tags=tags)
+
+    async def _tags(self, key: str, version_id: str | None) -> dict[str, str]:
+        version = {"VersionId": version_id} if version_id else {}
+        try:
+            answer = await self._client.get_object_tagging(Bucket=self.bucket, Key=key, **version)
+        except Exception as error:
+            self._fail(error, "reading the tags of", key, needs="s3:GetObjectTagging")
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    async def put_object(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        metadata: ObjectMetadata,
+        digests: Mapping[str, str],
+        replaces: ObjectInfo | None,
+    ) -> Committed:
+        try:
+            answer = await self._client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                **_metadata_arguments(metadata),
+                **self._integrity(digests),
+                **_condition(replaces),
+            )
+        except Exception as error:
+            self._fail_writing(error, key)
+        return self._committed(key, len(body), answer, expected_etag=digests["md5"], etag_proof="md5")
+
+    def _integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
+        """Return the header by which the endpoint itself checks what it received."""
+        if self._sends_checksums:
+            return {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"])}
+        return {"ContentMD5": base64_of(digests["md5"])}
+
+    def _committed(
+        self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str
+    ) -> Committed:
+        etag = _unquoted(answer["ETag"])
+        verified_by = etag_proof if etag == expected_etag else None
+        if verified_by is None and self._sends_checksums and _is_encrypted_apart(answer):
+            # Such etags are not MD5s; this service is AWS, which refuses a body that does not fit its checksum.
+            verified_by = "crc64nvme"
+        info = ObjectInfo(key=key, size_bytes=size_bytes, etag=etag, version_id=_version(answer))
+        return Committed(info=info, verified_by=verified_by)
+
+    async def start_upload(
+        self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
+    ) -> S3Upload:
+        del part_bytes
+        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self._sends_checksums else {}
+        try:
+            answer = await self._client.create_multipart_upload(
+                Bucket=self.bucket, Key=key, **_metadata_arguments(metadata), **checksum
+            )
+        except Exception as error:
+            self._fail_writing(error, key)
+        return S3Upload(self, key, answer["UploadId"], size_bytes=size_bytes, replaces=replaces)
+
+    async def delete_object(self, info: ObjectInfo) -> bool:
+        """As the protocol says; the look before the delete is for endpoints that ignore `If-Match` on a delete.
+
+        In a versioned bucket this leaves a delete marker: the version itself stays recoverable.
+        """
+        found = await self.stat(info.key)
+        if found is None:
+            return False
+        if found.etag != info.etag:
+            raise self._source_replaced(info)
+        try:
+            await self._client.delete_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag))
+        except botocore_errors.ClientError as error:
+            if _code(error) in _CONDITION_CODES:
+                raise self._source_replaced(info) from None
+            if _code(error) in ("404", "NoSuchKey"):
+                return False
+            self._fail(error, "deleting", info.key, needs="s3:DeleteObject")
+        except Exception as error:
+            self._fail(error, "deleting", info.key, needs="s3:DeleteObject")
+        return True
+
+    def _source_replaced(self, info: ObjectInfo) -> SourceChangedError:
+        return SourceChangedError(
+            f"{self.url(info.key)} was overwritten after it was copied (etag {info.etag} then)",
+            hint="the new version was kept; the next run copies it",
+        )
+
+    def _fail_writing(self, error: Exception, key: str) -> NoReturn:
+        if isinstance(error, botocore_errors.ClientError):
+            code = _code(error)
+            if code in _CONDITION_CODES or (code in ("404", "NoSuchKey") and key):
+                raise DestinationChangedError(
+                    f"{self.url(key)} was written or removed by somebody else since it was looked at",
+                    hint="it was left alone",
+                ) from None
+        self._fail(error, "writing", key, needs="s3:PutObject")
+
+    def _fail(self, error: Exception, action: str, key: str, *, needs: str) -> NoReturn:
+        raise self._translate(error, action, key, needs) from error
+
+    def _translate(self, error: Exception, action: str, key: str, needs: str) -> TransferError:
+        what = f"{action} {self.url(key)} failed"
+        if isinstance(error, botocore_errors.ClientError):
+            return self._translate_answer(error, what, key, needs)
+        if isinstance(error, botocore_errors.SSLError | aiohttp.ClientSSLError):
+            return ConnectionConfigError(
+                f"{what}: the certificate of the endpoint is not trusted", hint="set `verify` in the connection"
+            )
+        if isinstance(error, botocore_errors.NoCredentialsError | botocore_errors.PartialCredentialsError):
+            return AccessDeniedError(f"{what}: the connection has no credentials", hint="add them to the connection")
+        if isinstance(error, _TRANSPORT_ERRORS):
+            return ConnectionLostError(f"{what}: {type(error).__name__}", hint="the endpoint did not answer properly")
+        return PermanentError(f"{what}: {type(error).__name__}: {error}")
+
+    def _translate_answer(
+        self, error: botocore_errors.ClientError, what: str, key: str, needs: str
+    ) -> TransferError:
+        code, status = _code(error), _status(error)
+        if code in ("NoSuchBucket",) or (code == "404" and not key):
+            return BucketMissingError(
+                f"there is no bucket {self.url()}", hint="create it, or set create_destination for a destination"
+            )
+        if code in ("404", "NoSuchKey"):
+            return SourceMissingError(f"{self.url(key)} is gone")
+        if code == "InvalidObjectState":
+            return ObjectArchivedError(f"{self.url(key)} is archived", hint="restore it first")
+        if code == "RequestTimeTooSkewed":
+            return PermanentError(f"{what}: the clock of this machine differs from the store's", hint="set the clock")
+        if code in _ACCESS_CODES or status in (401, 403):
+            return AccessDeniedError(f"access denied {what.removesuffix(' failed')} ({code})", hint=f"it needs {needs}")
+        if code in _THROTTLE_CODES or status in (429, 503):
+            return ThrottledError(f"{what}: the store asked for fewer requests", retry_after_seconds=_retry_after(error))
+        if code in _CHECKSUM_CODES:
+            return ChecksumMismatchError(f"{what}: the store received other bytes than were sent ({code})")
+        if status >= 500 or code in ("RequestTimeout", "InternalError", "IncompleteBody"):
+            return ConnectionLostError(f"{what}: the store answered {status} {code}")
+        return PermanentError(f"{what}: the store answered {status} {code}: {error.response['Error'].get('Message', '')}")
+
+
+class S3Upload:
+    """A multipart upload; parts may be sent in any order."""
+
+    def __init__(
+        self, store: S3Store, key: str, upload_id: str, *, size_bytes: int, replaces: ObjectInfo | None
+    ) -> None:
+        self._store = store
+        self._client = store._client
+        self._key = key
+        self._where = {"Bucket": store.bucket, "Key": key, "UploadId": upload_id}
+        self._size_bytes = size_bytes
+        self._replaces = replaces
+        self._parts: dict[int, dict[str, Any]] = {}
+        self._part_md5s: dict[int, str] = {}
+
+    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+        number = index + 1
+        integrity = self._store._integrity(digests)
+        try:
+            answer = await self._client.upload_part(**self._where, PartNumber=number, Body=body, **integrity)
+        except Exception as error:
+            self._store._fail(error, f"writing part {number} of", self._key, needs="s3:PutObject")
+        integrity.pop("ContentMD5", None)
+        self._parts[index] = {"PartNumber": number, "ETag": answer["ETag"], **integrity}
+        self._part_md5s[index] = digests["md5"]
+
+    async def commit(self, digests: Mapping[str, str]) -> Committed:
+        whole = (
+            {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"]), "ChecksumType": "FULL_OBJECT"}
+            if self._store._sends_checksums
+            else {}
+        )
+        try:
+            answer = await self._client.complete_multipart_upload(
+                **self._where,
+                MultipartUpload={"Parts": [self._parts[index] for index in sorted(self._parts)]},
+                **whole,
+                **_condition(self._replaces),
+            )
+        except Exception as error:
+            self._store._fail_writing(error, self._key)
+        expected = composite_etag(self._part_md5s[index] for index in sorted(self._part_md5s))
+        return self._store._committed(
+            self._key, self._size_bytes, answer, expected_etag=expected, etag_proof="etag"
+        )
+
+    async def abort(self) -> None:
+        # Whatever the store answers, the caller has a better error to report; a lifecycle rule removes what is left.
+        with contextlib.suppress(botocore_errors.BotoCoreError, botocore_errors.ClientError, *_TRANSPORT_ERRORS):
+            await self._client.abort_multipart_upload(**self._where)
+
+
+def _from_listing(entry: dict[str, Any]) -> ObjectInfo:
+    etag = _unquoted(entry.get("ETag", ""))
+    return ObjectInfo(
+        key=entry["Key"],
+        size_bytes=entry["Size"],
+        etag=etag,
+        modified_at=entry.get("LastModified"),
+        etag_may_be_md5=_looks_like_md5(etag),
+        is_archived=entry.get("StorageClass") in _ARCHIVE_CLASSES,
+    )
+
+
+def _whole_checksums(answer: dict[str, Any]) -> dict[str, str]:
+    """Return the checksums of the whole content; composite ones (`value-parts`) say nothing about it."""
+    if answer.get("ChecksumType") == "COMPOSITE":
+        return {}
+    return {
+        name: hex_of(answer[field])
+        for field, name in _CHECKSUM_FIELDS.items()
+        if answer.get(field) and "-" not in answer[field]
+    }
+
+
+def _etag_is_md5(answer: dict[str, Any], etag: str) -> bool:
+    return _looks_like_md5(etag) and not _is_encrypted_apart(answer)
+
+
+def _is_encrypted_apart(answer: dict[str, Any]) -> bool:
+    """Tell whether the object lies under KMS or a customer's key, which makes its etag something else than an MD5."""
+    return str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in answer
+
+
+def _looks_like_md5(etag: str) -> bool:
+    return len(etag) == 32 and all(character in "0123456789abcdef" for character in etag)
+
+
+def _is_archived(answer: dict[str, Any]) -> bool:
+    archived = answer.get("StorageClass") in _ARCHIVE_CLASSES or answer.get("ArchiveStatus") in _ARCHIVE_STATUSES
+    return archived and 'ongoing-request="false"' not in answer.get("Restore", "")
+
+
+def _version(answer: dict[str, Any]) -> str | None:
+    version = answer.get("VersionId")
+    return version if version and version != "null" else None
+
+
+def _metadata_arguments(metadata: ObjectMetadata) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        name: getattr(metadata, field) for name, field in _HEADER_FIELDS.items() if getattr(metadata, field)
+    }
+    if metadata.user:
+        arguments["Metadata"] = dict(metadata.user)
+    if metadata.tags:
+        arguments["Tagging"] = urllib.parse.urlencode(metadata.tags)
+    return arguments
+
+
+def _condition(replaces: ObjectInfo | None) -> dict[str, str]:
+    return {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": _quoted(replaces.etag)}
+
+
+def _quoted(etag: str) -> str:
+    return f'"{etag}"'
+
+
+def _unquoted(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _code(error: botocore_errors.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: botocore_errors.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _retry_after(error: botocore_errors.ClientError) -> float | None:
+    value = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
+    return float(value) if value.isdigit() else None
