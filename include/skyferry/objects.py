@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +69,42 @@ class Committed:
 
     info: ObjectInfo
     verified_by: str | None
+
+
+def info_to_json(info: ObjectInfo) -> dict[str, Any]:
+    """Return the description as plain JSON values, leaving out what is empty."""
+    values = {
+        "key": info.key,
+        "size_bytes": info.size_bytes,
+        "etag": info.etag,
+        "version_id": info.version_id,
+        "modified_at": info.modified_at.isoformat() if info.modified_at else None,
+        "checksums": dict(info.checksums),
+        "etag_may_be_md5": info.etag_may_be_md5,
+        "metadata": _metadata_to_json(info.metadata),
+        "is_archived": info.is_archived,
+        "unreadable_because": info.unreadable_because,
+    }
+    return {name: value for name, value in values.items() if value or name in ("key", "size_bytes", "etag")}
+
+
+def info_from_json(data: str | Mapping[str, Any]) -> ObjectInfo:
+    """Undo `info_to_json`, from the values or from their JSON text."""
+    values = dict(json.loads(data) if isinstance(data, str) else data)
+    if "modified_at" in values:
+        values["modified_at"] = datetime.fromisoformat(values["modified_at"])
+    if "metadata" in values:
+        values["metadata"] = ObjectMetadata(**values["metadata"])
+    return ObjectInfo(**values)
+
+
+def json_line(values: Mapping[str, Any]) -> str:
+    """Return values as one line of ASCII JSON: any key fits into it, lone surrogates included."""
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":"))
+
+
+def _metadata_to_json(metadata: ObjectMetadata | None) -> dict[str, Any] | None:
+    if metadata is None:
+        return None
+    values = asdict(metadata)
+    return {name: value for name, value in values.items() if value}

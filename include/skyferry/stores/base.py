@@ -40,6 +40,16 @@ class Capabilities:
     reads_are_trusted: bool
 
 
+class EtagDigest(Protocol):
+    """A running digest that arrives at an object's etag, where a store makes etags from content."""
+
+    def update(self, body: bytes) -> None:
+        """Take in the next bytes."""
+
+    def value(self) -> str:
+        """Return the etag of everything taken in."""
+
+
 class Upload(Protocol):
     """A large object on its way; nothing of it is visible at the key before `commit`."""
 
@@ -111,6 +121,13 @@ class Store(Protocol):
             SourceMissingError: The key shows nothing now.
             ObjectArchivedError: The object must be restored first.
             SizeMismatchError: The answer broke off.
+        """
+
+    async def etag_digest(self, info: ObjectInfo) -> EtagDigest | None:
+        """Return a digest that arrives at `info.etag` for the right content; None where etags are made otherwise.
+
+        It is the evidence for objects whose store publishes no checksum of the whole content. A digest that arrives
+        elsewhere proves nothing: the object may have been uploaded in parts of unequal size.
         """
 
     async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:

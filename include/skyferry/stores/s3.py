@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 import aiohttp
 from botocore import exceptions as botocore_errors
 
-from skyferry.checksums import base64_of, composite_etag, hex_of
+from skyferry.checksums import CompositeEtag, base64_of, composite_etag, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -50,6 +51,7 @@ _HEADER_FIELDS = {
     "ContentDisposition": "content_disposition",
     "CacheControl": "cache_control",
 }
+_COMPOSITE_ETAG = re.compile(r"[0-9a-f]{32}-(?P<parts>[0-9]+)")
 _ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _ARCHIVE_STATUSES = frozenset({"ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
 _ACCESS_CODES = frozenset(
@@ -161,16 +163,22 @@ class S3Store:
             self._fail(error, "looking at", key, needs="s3:GetObject")
         return await self._describe(key, answer, answer["ContentLength"])
 
-    async def part_bytes(self, info: ObjectInfo) -> int | None:
-        """Return the size of the object's first upload part, from which its composite etag can be made again."""
+    async def etag_digest(self, info: ObjectInfo) -> CompositeEtag | None:
+        """As the protocol says; asks for the size of the first part where there are several (one request)."""
+        match = _COMPOSITE_ETAG.fullmatch(info.etag)
+        if match is None:
+            return None
+        if match.group("parts") == "1":
+            return CompositeEtag(max(info.size_bytes, 1))
         try:
             answer = await self._client.head_object(
                 Bucket=self.bucket, Key=info.key, PartNumber=1, IfMatch=_quoted(info.etag)
             )
-        except Exception:
-            return None  # an endpoint without this call; the caller finds another proof
-        size_bytes: int = answer["ContentLength"]
-        return size_bytes if "PartsCount" in answer else None
+        except Exception as error:
+            if isinstance(error, botocore_errors.ClientError | botocore_errors.BotoCoreError | aiohttp.ClientError):
+                return None  # an endpoint without this call; the caller finds another proof
+            raise
+        return CompositeEtag(answer["ContentLength"]) if "PartsCount" in answer else None
 
     async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
         answer, body = await self._get(info, {"ChecksumMode": "ENABLED"}, info.size_bytes)

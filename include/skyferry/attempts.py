@@ -1,0 +1,67 @@
+"""Trying a request again: which errors, how often, how long, and how long to wait in between."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity.wait import wait_random_exponential
+
+from skyferry.errors import RetryableError
+
+MAX_ATTEMPTS = 5
+"""Attempts at one request; the task's own retries begin anew after them."""
+
+MAX_SECONDS = 120.0
+"""No further attempt starts this long after the first one."""
+
+# Full jitter between 0 and 0.25 s, 0.5 s, 1 s, ... 20 s, as AWS recommends for many clients of one store:
+# https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+_BACK_OFF = wait_random_exponential(multiplier=0.25, max=20)
+_MAX_RETRY_AFTER_SECONDS = 60.0
+
+_Result = TypeVar("_Result")
+
+
+class Attempts:
+    """Calls things that may fail for a while, and counts how often they were called again.
+
+    `retries` maps an error class's name to the number of times it was followed by another attempt.
+    """
+
+    def __init__(self) -> None:
+        self.retries: dict[str, int] = {}
+
+    @property
+    def total_retries(self) -> int:
+        """How many attempts were made beyond the first ones."""
+        return sum(self.retries.values())
+
+    async def call(self, function: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Return what the function returns, calling it again while it raises `RetryableError`.
+
+        Raises:
+            RetryableError: The last one, when the attempts or the time are used up.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(RetryableError),
+            stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_SECONDS),
+            wait=_wait_seconds,
+            before_sleep=self._count,
+            reraise=True,
+        )
+        return await retrying(function)
+
+    def _count(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        cause = type(error).__name__
+        self.retries[cause] = self.retries.get(cause, 0) + 1
+
+
+def _wait_seconds(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after_seconds if isinstance(error, RetryableError) else None
+    jittered: float = _BACK_OFF(state)
+    # Jitter on top of what the store asked for, so that everybody who was turned away does not return at once.
+    return jittered if asked is None else min(asked, _MAX_RETRY_AFTER_SECONDS) + jittered
