@@ -85,7 +85,8 @@ def info_to_json(info: ObjectInfo) -> dict[str, Any]:
         "is_archived": info.is_archived,
         "unreadable_because": info.unreadable_because,
     }
-    return {name: value for name, value in values.items() if value or name in ("key", "size_bytes", "etag")}
+    always = {"key", "size_bytes", "etag"} | ({"metadata"} if info.metadata is not None else set())
+    return {name: value for name, value in values.items() if value or name in always}
 
 
 def info_from_json(data: str | Mapping[str, Any]) -> ObjectInfo:

@@ -1,0 +1,165 @@
+"""Where a run keeps its manifest and its receipts: NDJSON objects in a folder of any store.
+
+    <state_url>/<dag_id>/run=<run_id>/plan-0001/manifest/00000.ndjson       what to copy, pinned
+                                               /skipped/00000.ndjson        what not to copy, and why
+                                               /plan.json                   totals; written last: the plan is whole
+                                               /receipts/00000/try-01-00000.ndjson
+                                               /report.json
+
+A run that plans again (a cleared task, a retry) begins `plan-0002` and takes over the receipts it already has, so that
+repeating changes no count. Nothing is ever overwritten or appended to, so any store will do, and two writers at once
+(a worker that was cut off and its successor) cannot damage each other's records.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.parse
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from skyferry.attempts import Attempts
+from skyferry.checksums import digest
+from skyferry.errors import DestinationChangedError, PermanentError
+from skyferry.objects import ObjectMetadata, json_line
+from skyferry.stores.base import Store
+from skyferry.urls import Location
+
+_PLAN_FOLDER = re.compile(r"plan-(?P<number>[0-9]{4})/")
+_NDJSON = ObjectMetadata(content_type="application/x-ndjson")
+
+
+class StoreOpener(Protocol):
+    """Opens the store of a location with the credentials of a connection; the Airflow bridge supplies one."""
+
+    def __call__(self, location: Location, conn_id: str) -> AbstractAsyncContextManager[Store]:
+        """Return a context that yields the store and closes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Which DAG run this is.
+
+    Attributes:
+        route: Id of the route, or of the ad-hoc request.
+        started_at: ISO 8601, with time zone.
+    """
+
+    dag_id: str
+    run_id: str
+    route: str
+    started_at: str
+
+    @property
+    def folder(self) -> str:
+        """The run's part of the state folder's keys; safe in every store whatever the ids contain."""
+        return f"{_quoted(self.dag_id)}/run={_quoted(self.run_id)}/"
+
+
+def _quoted(text: str) -> str:
+    return urllib.parse.quote(text, safe="").replace(".", "%2E")
+
+
+class StateFolder:
+    """The records of one run below a prefix of an open store.
+
+    Args:
+        store: An open store.
+        prefix: Ends in `/`, or is empty.
+    """
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._attempts = Attempts()
+
+    def url(self, name: str = "") -> str:
+        """Return the full URL of a record."""
+        return self._store.url(self._prefix + name)
+
+    async def write(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows as NDJSON under a name nobody has used.
+
+        Raises:
+            PermanentError: The name is taken by other rows; nothing was overwritten.
+        """
+        body = "".join(json_line(row) + "\n" for row in rows).encode("ascii")
+        digests = await digest(body, self._store.capabilities.digests)
+        key = self._prefix + name
+        try:
+            await self._attempts.call(
+                lambda: self._store.put_object(key, body, metadata=_NDJSON, digests=digests, replaces=None)
+            )
+        except DestinationChangedError:
+            # A lost answer looks the same: what lies there may well be what was just sent.
+            if await self._read_bytes(name) != body:
+                raise PermanentError(
+                    f"{self._store.url(key)} is taken", hint="another process writes the records of this run; it was kept"
+                ) from None
+
+    async def read(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a record; an empty list when there is no such record."""
+        body = await self._read_bytes(name)
+        return [json.loads(line) for line in (body or b"").splitlines()]
+
+    async def _read_bytes(self, name: str) -> bytes | None:
+        info = await self._attempts.call(lambda: self._store.stat(self._prefix + name))
+        if info is None:
+            return None
+        _, body = await self._attempts.call(lambda: self._store.read_object(info))
+        return body
+
+    async def names(self, folder: str) -> list[str]:
+        """Return the names of all records in a folder, sorted."""
+        prefix = self._prefix + folder
+        return sorted([info.key.removeprefix(self._prefix) async for info in self._store.list_objects(prefix)])
+
+    async def last_plan_number(self) -> int:
+        """Return the number of the newest plan folder, whole or not; 0 when the run never planned."""
+        numbers = [int(match.group("number")) for name in await self.names("") if (match := _PLAN_FOLDER.match(name))]
+        return max(numbers, default=0)
+
+    async def rows(self, folder: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the rows of all records in a folder, in the order of their names, one record in memory at a time."""
+        for name in await self.names(folder):
+            for row in await self.read(name):
+                yield row
+
+
+class RecordWriter:
+    """Collects rows and writes them as numbered records.
+
+    Args:
+        state: Where.
+        name: Makes the record's name out of its number.
+        rows_per_record: How many rows are collected before they are written.
+    """
+
+    def __init__(self, state: StateFolder, name: Callable[[int], str], *, rows_per_record: int) -> None:
+        self._state = state
+        self._name = name
+        self._rows_per_record = rows_per_record
+        self._rows: list[Mapping[str, Any]] = []
+        self.records_written = 0
+
+    async def add(self, row: Mapping[str, Any]) -> None:
+        """Take in a row."""
+        self._rows.append(row)
+        if len(self._rows) >= self._rows_per_record:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what was collected, if anything was."""
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        number, self.records_written = self.records_written, self.records_written + 1
+        await self._state.write(self._name(number), rows)
+
+
+def plan_folder(number: int) -> str:
+    """Return the folder of a plan."""
+    return f"plan-{number:04d}/"
