@@ -1,0 +1,389 @@
+"""The request: the parameters of one transfer, checked as a whole before anything is touched.
+
+One model makes everything that shows or takes parameters: the trigger form, REST, the `transfer` command, the values a
+route file may hold, and the reference page. Values are never converted: `"12"` is not a number and `"yes"` is not a
+boolean, because a wrong guess would move other objects than were meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Self, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from skyferry.errors import RequestError
+from skyferry.selection import MAX_DATA_CHARACTERS, Selection
+from skyferry.urls import URL_PATTERN, Kind, Location, ensure_disjoint, parse_location
+
+OnConflict = Literal["replace_if_different", "skip", "replace", "fail"]
+Verify = Literal["checksum", "readback"]
+
+MIB = 1024**2
+ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+"""Route ids: they become part of DAG ids, file names and lineage names."""
+
+CONN_ID_PATTERN = r"^[A-Za-z0-9_#!()./:\\-]{0,200}$"
+"""The characters and the length Airflow allows in a connection id; empty means the default connection."""
+
+DEFAULT_CONN_IDS: Mapping[Kind, str] = {
+    "s3": "aws_default",
+    "az": "wasb_default",
+    "gs": "google_cloud_default",
+    "file": "",
+}
+"""The connection used for a kind of URL when none is named; a local folder needs none."""
+
+_MAX_PROBLEMS_SHOWN = 8
+_ID_RULE = "1 to 63 lower-case letters, digits, _ and -, beginning with a letter or digit"
+_CONN_ID_RULE = "the id of an Airflow connection (at most 200 letters, digits and _-.#!()/:\\), or nothing"
+_URL_RULE = "a URL such as s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or file:///folder"
+
+
+class TransferRequest(BaseModel):
+    """What one transfer does: from where, to where, which objects, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="rust-regex")
+
+    id: str = Field(
+        default="on-demand",
+        title="Name",
+        description="Names this transfer in reports, statistics and lineage; a route puts its own id here.",
+        examples=["orders_to_lake"],
+        pattern=ID_PATTERN,
+        json_schema_extra={"section": "What", "expected": _ID_RULE},
+    )
+    source: str = Field(
+        title="Source",
+        description="Where the objects are: the URL of a bucket, a container, or a folder in it. Everything below it is"
+        " taken, unless `data` says otherwise.",
+        examples=["s3://shop-exports/orders/", "file:///srv/exchange/out/"],
+        # For the form and REST only: the model's own message is better, and does not repeat a secret.
+        json_schema_extra={"section": "What", "expected": _URL_RULE, "pattern": URL_PATTERN},
+    )
+    destination: str = Field(
+        title="Destination",
+        description="Where the copies go: a URL like that of the source. An object keeps its name below the source.",
+        examples=["az://lake/raw/orders/", "gs://archive/orders/"],
+        # For the form and REST only: the model's own message is better, and does not repeat a secret.
+        json_schema_extra={"section": "What", "expected": _URL_RULE, "pattern": URL_PATTERN},
+    )
+    data: str = Field(
+        default="",
+        title="Data",
+        description="Which objects below the source: empty for all of them, a folder (`2026/`), a glob (`**/*.csv`) or"
+        " one key (`2026/may.csv`).",
+        examples=["2026/", "**/*.csv", "2026/may.csv"],
+        max_length=MAX_DATA_CHARACTERS,
+        json_schema_extra={"section": "What", "expected": "a key, a folder, a glob, or nothing for everything"},
+    )
+    keep_source: bool = Field(
+        default=True,
+        alias="copy",
+        title="Copy",
+        description="On: the source stays as it is. Off: the objects are moved; each is deleted at the source once its"
+        " copy is proven equal, and only if it is still the version that was copied.",
+        examples=[True],
+        json_schema_extra={"section": "How", "expected": "true or false"},
+    )
+    on_conflict: OnConflict = Field(
+        default="replace_if_different",
+        title="On conflict",
+        description="When the destination already has an object of that name: replace it unless the content is equal"
+        " (replace_if_different), leave it (skip), write it again (replace), or count it as an error unless the content"
+        " is equal (fail).",
+        examples=["skip"],
+        json_schema_extra={"section": "How"},
+    )
+    verify: Verify = Field(
+        default="checksum",
+        title="Verify",
+        description="What proves a copy: the checksum the destination computed, and reading the copy back where it"
+        " computes none (checksum); or reading every copy back (readback), which doubles the traffic.",
+        examples=["readback"],
+        json_schema_extra={"section": "How"},
+    )
+    dry_run: bool = Field(
+        default=False,
+        title="Dry run",
+        description="Only plan: report what would be copied, skipped and refused, and why. Nothing is written.",
+        examples=[True],
+        json_schema_extra={"section": "How", "expected": "true or false"},
+    )
+    create_destination: bool = Field(
+        default=False,
+        title="Create destination",
+        description="Create the destination's bucket, container or folder if it is missing. Off: a missing one is an"
+        " error.",
+        examples=[True],
+        json_schema_extra={"section": "How", "expected": "true or false"},
+    )
+    source_conn_id: str = Field(
+        default="",
+        validate_default=True,
+        title="Source connection",
+        description="Id of the Airflow connection for the source; empty for the default one (aws_default, wasb_default,"
+        " google_cloud_default). A local folder needs none.",
+        examples=["aws_shop"],
+        pattern=CONN_ID_PATTERN,
+        json_schema_extra={"section": "Connections", "expected": _CONN_ID_RULE},
+    )
+    destination_conn_id: str = Field(
+        default="",
+        validate_default=True,
+        title="Destination connection",
+        description="Id of the Airflow connection for the destination; empty for the default one.",
+        examples=["azure_lake"],
+        pattern=CONN_ID_PATTERN,
+        json_schema_extra={"section": "Connections", "expected": _CONN_ID_RULE},
+    )
+    max_objects_in_flight: int = Field(
+        default=64,
+        title="Objects in flight",
+        description="How many objects one batch copies at the same time, at most; fewer while a store asks for less.",
+        examples=[16],
+        ge=1,
+        le=256,
+        json_schema_extra={"section": "Limits"},
+    )
+    batch_objects: int = Field(
+        default=1000,
+        title="Objects in a batch",
+        description="How many objects one batch (one task instance) has, at most.",
+        examples=[5000],
+        ge=1,
+        le=100_000,
+        json_schema_extra={"section": "Limits"},
+    )
+    batch_bytes: int = Field(
+        default=4096 * MIB,
+        title="Bytes in a batch",
+        description="How many bytes one batch copies, at most; a larger object is a batch of its own.",
+        examples=[1024 * MIB],
+        ge=MIB,
+        le=1024**5,
+        json_schema_extra={"section": "Limits"},
+    )
+
+    @field_validator("source", "destination", mode="after")
+    @classmethod
+    def _in_one_spelling(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            return parse_location(value, what=str(info.field_name)).url
+        except RequestError as error:
+            raise _as_problem(error) from error
+
+    @field_validator("data", mode="after")
+    @classmethod
+    def _is_selection(cls, value: str) -> str:
+        try:
+            return Selection.parse(value).data
+        except RequestError as error:
+            raise _as_problem(error) from error
+
+    @field_validator("source_conn_id", "destination_conn_id", mode="after")
+    @classmethod
+    def _default_connection(cls, value: str, info: ValidationInfo) -> str:
+        side = str(info.field_name).removesuffix("_conn_id")
+        if side not in info.data:
+            return value
+        kind = parse_location(info.data[side], what=side).kind
+        if kind == "file" and value:
+            raise _as_problem(
+                RequestError(f"{info.field_name} is set, but the {side} is a local folder, which needs no connection")
+            )
+        return value or DEFAULT_CONN_IDS[kind]
+
+    @model_validator(mode="after")
+    def _does_not_feed_itself(self) -> Self:
+        try:
+            ensure_disjoint(
+                self.source_location,
+                self.destination_location,
+                same_connection=self.source_conn_id == self.destination_conn_id,
+            )
+        except RequestError as error:
+            raise _as_problem(error) from error
+        return self
+
+    @property
+    def source_location(self) -> Location:
+        """The source, parsed."""
+        return parse_location(self.source, what="source")
+
+    @property
+    def destination_location(self) -> Location:
+        """The destination, parsed."""
+        return parse_location(self.destination, what="destination")
+
+    @property
+    def selection(self) -> Selection:
+        """The objects `data` means."""
+        return Selection.parse(self.data)
+
+    def to_conf(self) -> dict[str, JsonValue]:
+        """Return the request as `dag_run.conf` holds it; `request_from_conf` gives it back."""
+        return self.model_dump(by_alias=True)
+
+
+def request_from_conf(conf: Mapping[str, object] | None) -> TransferRequest:
+    """Return the request a `dag_run.conf` holds, or one error that names all that is wrong with it.
+
+    Optional texts (id, data, connection ids) may be null, which is what Airflow's form sends for a field that was
+    emptied; they then have their default. Takes time in proportion to the conf, and no more memory than it has already.
+
+    Raises:
+        RequestError: Each wrong field with what was expected and found; values are shortened, connection ids not shown.
+    """
+    if conf is None:
+        conf = {}
+    if not isinstance(conf, Mapping):
+        raise RequestError(f"the parameters are {found_text(conf)}; expected an object of names and values")
+    names = parameter_names()
+    unknown = [name for name in conf if name not in names]
+    problems = [unknown_name_text(name, names) for name in unknown[:_MAX_PROBLEMS_SHOWN]]
+    emptied = {name for name in _nullable_names() if conf.get(name) is None}
+    known = {name: conf[name] for name in names if name in conf and name not in emptied}
+    try:
+        request = TransferRequest.model_validate(known)
+    except ValidationError as error:
+        problems += [problem_text(detail, TransferRequest) for detail in error.errors(include_url=False)]
+    else:
+        if not unknown:
+            return request
+    raise RequestError(_join_problems(problems, count=len(problems) + max(0, len(unknown) - _MAX_PROBLEMS_SHOWN)))
+
+
+def parameter_names() -> tuple[str, ...]:
+    """Return the names of all parameters, in the order forms and references show them."""
+    return tuple(field.alias or name for name, field in TransferRequest.model_fields.items())
+
+
+def params_schema() -> dict[str, dict[str, JsonValue]]:
+    """Return for each parameter its JSON schema, as Airflow's Params take it: `Param(default, **schema)`.
+
+    Holds type, title, description, section, and enum, examples, minimum, maximum, pattern, maxLength where they apply.
+    Optional texts may be null: Airflow's form sends null for an empty field, and calls a field required that cannot be.
+    """
+    properties = cast("dict[str, dict[str, JsonValue]]", TransferRequest.model_json_schema()["properties"])
+    schemas: dict[str, dict[str, JsonValue]] = {}
+    for name in parameter_names():
+        schema = {key: value for key, value in properties[name].items() if key not in {"default", "expected"}}
+        if name in _nullable_names():
+            schema["type"] = ["string", "null"]
+        schemas[name] = schema
+    return schemas
+
+
+def params_defaults() -> dict[str, JsonValue]:
+    """Return the default of each parameter that has one; `source` and `destination` have none."""
+    return {
+        field.alias or name: field.default
+        for name, field in TransferRequest.model_fields.items()
+        if not field.is_required()
+    }
+
+
+def unknown_name_text(name: object, names: Iterable[str]) -> str:
+    """Return the problem with a name that no field has, and the nearest one that there is."""
+    shown = name if isinstance(name, str) else repr(name)[:60]
+    close = difflib.get_close_matches(shown[:60].lower(), list(names), n=1, cutoff=0.6)
+    hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
+    return f"{found_text(shown)} is not a parameter; {hint}"
+
+
+def problem_text(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return what is wrong with one field of a model: its name, what was expected, what was found."""
+    if detail["type"] == "skyferry":
+        return str(detail["ctx"]["reason"])
+    name = ".".join(str(part) for part in detail["loc"])
+    field = _field_at(model, detail["loc"])
+    expected = expected_text(field) if field is not None else detail["msg"]
+    if detail["type"] == "missing":
+        return f"{name} is missing; expected {expected}"
+    # A connection pasted as a URI holds a password: it is not shown.
+    found = (
+        "another text" if name.endswith("conn_id") and isinstance(detail["input"], str) else found_text(detail["input"])
+    )
+    return f"{name} is {found}; expected {expected}"
+
+
+def expected_text(field: FieldInfo) -> str:
+    """Return in words which values a field takes."""
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "expected" in extra:
+        return str(extra["expected"])
+    options = getattr(field.annotation, "__args__", ())
+    if options:
+        return "one of " + ", ".join(str(option) for option in options)
+    low = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), None)
+    high = next((bound.le for bound in field.metadata if hasattr(bound, "le")), None)
+    return f"a whole number from {low:,} to {high:,}"
+
+
+def found_text(value: object) -> str:
+    """Return a value as JSON would show it, shortened to one short line, whatever it is."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        # str() of a huge integer takes quadratic time, and Python refuses it beyond 4,300 digits.
+        return str(value) if value.bit_length() < 64 else "a number of more than 19 digits"
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 80 else f'"{value[:60]}..." ({len(value):,} characters)'
+    if isinstance(value, Mapping):
+        return f"an object of {len(value):,} fields"
+    if isinstance(value, Sequence):
+        return f"a list of {len(value):,}"
+    return repr(value)[:80] if isinstance(value, float) else f"a {type(value).__name__}"
+
+
+def _field_at(model: type[BaseModel], location: tuple[int | str, ...]) -> FieldInfo | None:
+    """Return the field an error is about, going down into models that are fields of models."""
+    field: FieldInfo | None = None
+    current: object = model
+    for part in location:
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return None
+        fields = {each.alias or name: each for name, each in current.model_fields.items()}
+        field = fields.get(str(part))
+        current = field.annotation if field is not None else None
+    return field
+
+
+def _nullable_names() -> tuple[str, ...]:
+    return tuple(
+        field.alias or name
+        for name, field in TransferRequest.model_fields.items()
+        if field.annotation is str and not field.is_required()
+    )
+
+
+def _as_problem(error: RequestError) -> PydanticCustomError:
+    # The reason travels as a value: pydantic fills in braces of a template, and keys may hold braces.
+    return PydanticCustomError("skyferry", "{reason}", {"reason": re.sub(r"; nothing was changed$", "", str(error))})
+
+
+def _join_problems(problems: list[str], *, count: int) -> str:
+    shown = problems[:_MAX_PROBLEMS_SHOWN]
+    more = f"; and {count - len(shown):,} more" if count > len(shown) else ""
+    lead = (
+        "the transfer was not started"
+        if count == 1
+        else f"the transfer was not started, {count:,} parameters are wrong"
+    )
+    return f"{lead}: {'; '.join(shown)}{more}"
