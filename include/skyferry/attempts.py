@@ -38,14 +38,16 @@ class Attempts:
         """How many attempts were made beyond the first ones."""
         return sum(self.retries.values())
 
-    async def call(self, function: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Return what the function returns, calling it again while it raises `RetryableError`.
+    async def call(
+        self, function: Callable[[], Awaitable[_Result]], *, on: type[RetryableError] = RetryableError
+    ) -> _Result:
+        """Return what the function returns, calling it again while it raises the error named by `on`.
 
         Raises:
             RetryableError: The last one, when the attempts or the time are used up.
         """
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(RetryableError),
+            retry=retry_if_exception_type(on),
             stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_SECONDS),
             wait=_wait_seconds,
             before_sleep=self._count,
@@ -53,10 +55,13 @@ class Attempts:
         )
         return await retrying(function)
 
-    def _count(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
+    def count(self, error: BaseException | None) -> None:
+        """Note that another attempt follows this error."""
         cause = type(error).__name__
         self.retries[cause] = self.retries.get(cause, 0) + 1
+
+    def _count(self, state: RetryCallState) -> None:
+        self.count(state.outcome.exception() if state.outcome else None)
 
 
 def _wait_seconds(state: RetryCallState) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from dataclasses import dataclass, replace
 
 from skyferry.attempts import Attempts
@@ -122,7 +122,7 @@ class Comparer:
         )
         return Finding(is_same=found_source == found_destination, evidence="readback")
 
-    async def read_digests(self, store: Store, info: ObjectInfo, algorithms: set[str]) -> dict[str, str]:
+    async def read_digests(self, store: Store, info: ObjectInfo, algorithms: Set[str]) -> dict[str, str]:
         """Read a whole object, pinned to its version, and return its digests."""
         digests = ContentDigests(algorithms)
         async for body in self._read_in_order(store, info):

@@ -1,0 +1,349 @@
+"""Copying one batch: every object is tried, every outcome is recorded, and one that fails costs the others nothing.
+
+A move deletes a source object only after its receipt is on record, so that a run that dies between the two still knows
+what it had copied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from skyferry.attempts import Attempts
+from skyferry.byte_budget import ByteBudget
+from skyferry.errors import (
+    ChecksumMismatchError,
+    DestinationChangedError,
+    DestinationConflictError,
+    PermanentError,
+    ReplanError,
+    RetryableError,
+    SourceChangedError,
+    SourceMissingError,
+    TransferError,
+)
+from skyferry.evidence import Comparer
+from skyferry.object_transfer import ObjectTransfer, Transferred
+from skyferry.objects import ObjectInfo
+from skyferry.records import Action, Outcome, PlannedObject, Receipt
+from skyferry.request import OnConflict
+from skyferry.state import RecordWriter, StateFolder
+from skyferry.stores.base import Store
+
+MEMORY_BUDGET_BYTES = 96 * 2**20
+"""Content held in memory by one task; the stores' clients hold about as much again in buffers."""
+
+MAX_LOOKS = 4
+"""How often an object that keeps changing under us is looked at again before it counts as failed."""
+
+_RECEIPTS_PER_RECORD = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOptions:
+    """How objects are copied; see the parameters of the same names."""
+
+    keep_source: bool
+    on_conflict: OnConflict
+    reads_back: bool
+    max_objects_in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """What became of a batch: objects by outcome, and the first few failures with their errors."""
+
+    counts: dict[str, int]
+    bytes_copied: int
+    failures: tuple[tuple[Receipt, TransferError], ...]
+
+    def raise_if_failed(self) -> None:
+        """Raise the most retryable error of the batch, with the number and the first names of what failed.
+
+        Raises:
+            RetryableError: At least one object may succeed later.
+            PermanentError: None will, until somebody changes something.
+        """
+        if not self.failures:
+            return
+        errors = [error for _, error in self.failures]
+        worst = next((error for error in errors if isinstance(error, RetryableError)), errors[0])
+        if isinstance(worst, ReplanError):
+            worst = PermanentError(worst.message, hint=worst.hint)
+        failed, tried = self.counts[Outcome.FAILED], sum(self.counts.values())
+        shown = "; ".join(str(error) for error in errors[:5])
+        raise type(worst)(
+            f"{failed:,} of {tried:,} objects were not copied: {shown}",
+            hint="the others were; their receipts are on record",
+            retry_after_seconds=worst.retry_after_seconds,
+        )
+
+
+class BatchCopier:
+    """Copies planned objects between two open stores.
+
+    Args:
+        state: Where the receipts go.
+        records: Folder and first part of the records' names, e.g. `plan-0001/receipts/00003/try-01`.
+        attempt: The task's attempt, from 1. From the second on, every object is first looked at, because the attempt
+            before may have copied it without leaving a receipt.
+    """
+
+    def __init__(
+        self, source: Store, destination: Store, *, options: CopyOptions, state: StateFolder, records: str, attempt: int
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._options = options
+        self._attempt = attempt
+        self._budget = ByteBudget(MEMORY_BUDGET_BYTES)
+        # Two workers may write for one attempt (one of them cut off); the token keeps their records apart.
+        token = secrets.token_hex(4)
+        self._receipts = RecordWriter(
+            state, lambda number: f"{records}-{token}-{number:05d}.ndjson", rows_per_record=_RECEIPTS_PER_RECORD
+        )
+        self._counts = dict.fromkeys((outcome.value for outcome in Outcome), 0)
+        self._bytes_copied = 0
+        self._failures: list[tuple[Receipt, TransferError]] = []
+
+    async def copy_all(self, planned: Sequence[PlannedObject], *, done: dict[str, Receipt]) -> BatchResult:
+        """Copy everything that has no receipt yet.
+
+        Memory is bounded by `MEMORY_BUDGET_BYTES` and the rows of the batch.
+
+        Args:
+            planned: The batch.
+            done: Receipts of earlier attempts by source key.
+
+        Returns:
+            Counts over this call; a failure is counted, not raised.
+        """
+        undone = [item for item in planned if not self._is_done(done.get(item.source.key))]
+        pending_deletes: list[Receipt] = []
+        async for receipt in self._copy_concurrently(undone, done):
+            await self._record(receipt)
+            if self._is_to_delete(receipt):
+                pending_deletes.append(receipt)
+            if len(pending_deletes) >= _RECEIPTS_PER_RECORD:
+                await self._delete_sources(pending_deletes)
+        await self._delete_sources(pending_deletes)
+        await self._receipts.flush()
+        return BatchResult(
+            counts=self._counts, bytes_copied=self._bytes_copied, failures=tuple(self._failures)
+        )
+
+    def _is_done(self, receipt: Receipt | None) -> bool:
+        if receipt is None or receipt.outcome in (Outcome.FAILED, Outcome.REFUSED):
+            return False
+        return not self._is_to_delete(receipt)
+
+    def _is_to_delete(self, receipt: Receipt) -> bool:
+        if self._options.keep_source or receipt.deleted_at_source:
+            return False
+        return receipt.outcome is Outcome.COPIED or (receipt.outcome is Outcome.SKIPPED and receipt.reason == "identical")
+
+    async def _record(self, receipt: Receipt) -> None:
+        self._counts[receipt.outcome] += 1
+        if receipt.outcome is Outcome.COPIED:
+            self._bytes_copied += receipt.size_bytes
+        await self._receipts.add(receipt.to_json())
+
+    async def _copy_concurrently(
+        self, planned: Sequence[PlannedObject], done: dict[str, Receipt]
+    ) -> AsyncIterator[Receipt]:
+        """Yield receipts as they come; the next object starts as soon as one ends."""
+        waiting = iter(planned)
+        tasks: set[asyncio.Task[Receipt]] = set()
+        try:
+            while True:
+                while len(tasks) < self._options.max_objects_in_flight and (item := next(waiting, None)) is not None:
+                    tasks.add(asyncio.create_task(self._copy_one(item, done.get(item.source.key))))
+                if not tasks:
+                    return
+                finished, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    yield task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _copy_one(self, planned: PlannedObject, earlier: Receipt | None) -> Receipt:
+        started = time.monotonic()
+        attempts = Attempts()
+        try:
+            if earlier is not None and earlier.outcome is Outcome.COPIED:
+                receipt = earlier  # only its source is still to be deleted
+            else:
+                receipt = await _ObjectCopier(self, attempts).copy(planned)
+        except TransferError as error:
+            receipt = _receipt(planned, Outcome.FAILED, str(error))
+            self._failures.append((receipt, error))
+        return replace(
+            receipt,
+            retries=attempts.retries or receipt.retries,
+            attempt=self._attempt,
+            finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    async def _delete_sources(self, receipts: list[Receipt]) -> None:
+        """Take the sources away whose copies are on record."""
+        await self._receipts.flush()
+        gate = asyncio.Semaphore(self._options.max_objects_in_flight)
+
+        async def delete(receipt: Receipt) -> Receipt:
+            async with gate:
+                return await self._delete_source(receipt)
+
+        for receipt in await asyncio.gather(*(delete(receipt) for receipt in receipts)):
+            await self._receipts.add(receipt.to_json())
+        receipts.clear()
+
+    async def _delete_source(self, receipt: Receipt) -> Receipt:
+        attempts = Attempts()
+        info = ObjectInfo(
+            key=receipt.key,
+            size_bytes=receipt.size_bytes,
+            etag=receipt.source_etag,
+            version_id=receipt.source_version_id,
+        )
+        try:
+            await self._require_destination(receipt, attempts)
+            await attempts.call(lambda: self._source.delete_object(info))
+        except (SourceChangedError, DestinationChangedError) as error:
+            return replace(receipt, reason=str(error))
+        except TransferError as error:
+            failed = replace(receipt, outcome=Outcome.FAILED, reason=str(error))
+            self._counts[receipt.outcome] -= 1
+            self._counts[Outcome.FAILED] += 1
+            self._failures.append((failed, error))
+            return failed
+        return replace(receipt, deleted_at_source=True)
+
+    async def _require_destination(self, receipt: Receipt, attempts: Attempts) -> None:
+        """Raise unless the destination still shows what was verified; without it the source is the only copy."""
+        found = await attempts.call(lambda: self._destination.stat(receipt.destination_key))
+        if found is None or found.etag != receipt.destination_etag:
+            raise DestinationChangedError(
+                f"{self._destination.url(receipt.destination_key)} is no longer what was copied",
+                hint=f"{self._source.url(receipt.key)} was kept",
+            )
+
+
+class _ObjectCopier:
+    """Copies one object, looking again when source or destination are not what the plan saw."""
+
+    def __init__(self, batch: BatchCopier, attempts: Attempts) -> None:
+        self._source = batch._source
+        self._destination = batch._destination
+        self._options = batch._options
+        self._is_first_attempt = batch._attempt == 1
+        self._attempts = attempts
+        self._transfer = ObjectTransfer(
+            self._source,
+            self._destination,
+            reads_back=self._options.reads_back,
+            budget=batch._budget,
+            attempts=attempts,
+        )
+        self._comparer = Comparer(self._source, self._destination, budget=batch._budget, attempts=attempts)
+
+    async def copy(self, planned: PlannedObject) -> Receipt:
+        """Return the receipt of a copy, or of a good reason not to make one.
+
+        Raises:
+            TransferError: The object was not copied.
+        """
+        current: PlannedObject | Receipt = planned
+        if planned.action is Action.DELETE_SOURCE or not self._is_first_attempt:
+            current = await self._look_again(planned)
+        last_error: TransferError | None = None
+        for _ in range(MAX_LOOKS):
+            if isinstance(current, Receipt):
+                return current
+            try:
+                return _copied(current, await self._transfer.transfer(current))
+            except (SourceChangedError, SourceMissingError, DestinationChangedError, ChecksumMismatchError) as error:
+                last_error = error
+                self._attempts.count(error)
+                current = await self._look_again(current)
+        if isinstance(current, Receipt):
+            return current
+        raise last_error or PermanentError(f"{self._source.url(planned.source.key)} was never tried")
+
+    async def _look_again(self, planned: PlannedObject) -> PlannedObject | Receipt:
+        """Return the object with the versions there are now, or the receipt that settles it."""
+        key = planned.source.key
+        source = await self._attempts.call(lambda: self._source.stat(key))
+        if source is None:
+            return _receipt(planned, Outcome.SKIPPED, "source_gone")
+        found = await self._attempts.call(lambda: self._destination.stat(planned.destination_key))
+        fresh = replace(planned, source=source, replaces=found)
+        was_planned = planned.replaces.etag if planned.replaces else None
+        if found is None or (found.etag == was_planned and planned.action is Action.COPY):
+            return replace(fresh, action=Action.COPY)
+        return await self._resolve_conflict(fresh, found)
+
+    async def _resolve_conflict(self, planned: PlannedObject, found: ObjectInfo) -> PlannedObject | Receipt:
+        """Decide about a destination that is not what the plan saw; by content, whoever wrote it."""
+        finding = await self._comparer.same_content(planned.source, found)
+        if finding.is_same:
+            planned = replace(planned, replaces=found)
+            if planned.action is Action.DELETE_SOURCE:
+                return _receipt(planned, Outcome.SKIPPED, "identical", verified_by=finding.evidence)
+            return replace(
+                _receipt(planned, Outcome.COPIED, planned.reason, verified_by=finding.evidence),
+                source_verified_by=finding.evidence,
+                was_there=True,
+            )
+        match self._options.on_conflict:
+            case "skip":
+                return _receipt(planned, Outcome.SKIPPED, "exists")
+            case "fail":
+                raise DestinationConflictError(
+                    f"{self._destination.url(planned.destination_key)} exists with other content than "
+                    f"{self._source.url(planned.source.key)}, and on_conflict is fail",
+                    hint="it was left alone",
+                )
+            case _:
+                return replace(planned, action=Action.COPY)
+
+
+def _receipt(planned: PlannedObject, outcome: Outcome, reason: str, *, verified_by: str = "") -> Receipt:
+    found = planned.replaces
+    return Receipt(
+        key=planned.source.key,
+        destination_key=planned.destination_key,
+        outcome=outcome,
+        reason=reason,
+        size_bytes=planned.source.size_bytes,
+        source_etag=planned.source.etag,
+        source_version_id=planned.source.version_id,
+        destination_etag=found.etag if found else "",
+        destination_version_id=found.version_id if found else None,
+        verified_by=verified_by,
+    )
+
+
+def _copied(planned: PlannedObject, transferred: Transferred) -> Receipt:
+    return Receipt(
+        key=planned.source.key,
+        destination_key=planned.destination_key,
+        outcome=Outcome.COPIED,
+        reason=planned.reason,
+        size_bytes=planned.source.size_bytes,
+        source_etag=planned.source.etag,
+        source_version_id=planned.source.version_id,
+        destination_etag=transferred.committed.etag,
+        destination_version_id=transferred.committed.version_id,
+        checksums=dict(transferred.digests),
+        verified_by=transferred.verified_by,
+        source_verified_by=transferred.source_verified_by,
+        lost=transferred.lost,
+        was_there=transferred.was_there,
+    )
