@@ -13,7 +13,8 @@ from typing import Any
 class ObjectMetadata:
     """What an object carries beside its bytes, in the source's own spelling.
 
-    Header fields are empty strings when the store has none.
+    Header fields are empty strings when the store has none. `withheld` says in words what the object carries but the
+    credentials did not allow to be read (tags have a right of their own); it belongs into the report of losses.
     """
 
     content_type: str = ""
@@ -23,6 +24,7 @@ class ObjectMetadata:
     cache_control: str = ""
     user: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,8 @@ def info_from_json(data: str | Mapping[str, Any]) -> ObjectInfo:
     if "modified_at" in values:
         values["modified_at"] = datetime.fromisoformat(values["modified_at"])
     if "metadata" in values:
-        values["metadata"] = ObjectMetadata(**values["metadata"])
+        metadata = values["metadata"]
+        values["metadata"] = ObjectMetadata(**{**metadata, "withheld": tuple(metadata.get("withheld", ()))})
     return ObjectInfo(**values)
 
 
