@@ -294,7 +294,7 @@ class _ObjectCopier:
         finding = await self._comparer.same_content(planned.source, found)
         if finding.is_same:
             planned = replace(planned, replaces=found)
-            if planned.action is Action.DELETE_SOURCE:
+            if planned.reason == "identical":
                 return _receipt(planned, Outcome.SKIPPED, "identical", verified_by=finding.evidence)
             return replace(
                 _receipt(planned, Outcome.COPIED, planned.reason, verified_by=finding.evidence),

@@ -32,11 +32,9 @@ from skyferry.errors import (
     SourceMissingError,
     TransferError,
 )
+from skyferry.keys import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, is_temporary_name
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Capabilities
-
-TEMPORARY_PREFIX = ".skyferry-"
-TEMPORARY_SUFFIX = ".part"
 
 _READ_BYTES = 1024 * 1024
 _UNREADABLE = {
@@ -48,11 +46,6 @@ _UNREADABLE = {
 }
 
 _Result = TypeVar("_Result")
-
-
-def is_temporary_name(name: str) -> bool:
-    """Tell whether a file name is one this store writes to before it commits."""
-    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
 
 
 class LocalStore:

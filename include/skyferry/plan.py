@@ -1,0 +1,283 @@
+"""The plan: each object below the source is compared with the destination and decided on, with a reason.
+
+Source and destination are read side by side in key order, so neither is ever held. What the two listings cannot decide
+is looked at closer, many objects at a time, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TypeVar
+
+from skyferry.attempts import Attempts
+from skyferry.byte_budget import ByteBudget
+from skyferry.errors import KeyRefusedError, RequestError, SourceChangedError, SourceMissingError, TransferError
+from skyferry.evidence import Comparer
+from skyferry.key_order import key_bytes, list_in_key_order
+from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, map_key
+from skyferry.object_transfer import SMALL_OBJECT_BYTES, part_size_bytes
+from skyferry.objects import ObjectInfo
+from skyferry.records import Action, PlannedObject
+from skyferry.request import TransferRequest
+from skyferry.selection import Selection
+from skyferry.stores.base import Store
+from skyferry.urls import lands_in_source
+
+_LOOKS_IN_FLIGHT = 64
+_MEMORY_BUDGET_BYTES = 96 * 2**20
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """A source object and what its destination key shows."""
+
+    source: ObjectInfo
+    destination_key: str
+    found: ObjectInfo | None
+    refused_because: str = ""
+    skipped_because: str = ""
+
+
+class Planner:
+    """Plans one transfer between two open stores.
+
+    Costs one listing of the source and one of the destination, and up to two requests for each object whose content
+    the listings cannot compare; such an object is read only where neither store publishes a checksum of it.
+    Memory holds a page of each listing.
+
+    Args:
+        destination_exists: False when the destination's bucket is yet to be created; it is not looked at then.
+    """
+
+    def __init__(
+        self, request: TransferRequest, source: Store, destination: Store, *, destination_exists: bool = True
+    ) -> None:
+        self._request = request
+        self._source = source
+        self._destination = destination
+        self._destination_exists = destination_exists
+        self._source_prefix = request.source_location.prefix
+        self._destination_prefix = request.destination_location.prefix
+        self._feeds_itself_possible = request.source_conn_id == request.destination_conn_id
+        self._collisions = CollisionDetector(destination.kind)
+        self.attempts = Attempts()
+        self._comparer = Comparer(
+            source, destination, budget=ByteBudget(_MEMORY_BUDGET_BYTES), attempts=self.attempts
+        )
+
+    async def decisions(self) -> AsyncIterator[PlannedObject]:
+        """Yield a decision for every selected object, in key order.
+
+        Raises:
+            RequestError: `data` names one object, and there is none of that name.
+        """
+        selection = await self._selection()
+        pairs = self._pairs(selection)
+        async for decision in _map_in_order(pairs, self._decide, limit=_LOOKS_IN_FLIGHT):
+            yield decision
+
+    async def _selection(self) -> Selection:
+        """Return the selection; a key of exactly that name wins over a glob, and a key must exist."""
+        selection = self._request.selection
+        if selection.kind not in ("key", "glob"):
+            return selection
+        key = self._source_prefix + selection.data
+        if await self.attempts.call(lambda: self._source.stat(key)) is not None:
+            return Selection.exactly(selection.data)
+        if selection.kind == "glob" and "*" in selection.data:
+            return selection
+        if selection.kind == "glob" and await self._matches_anything(selection):
+            return selection
+        raise RequestError(
+            f"there is no object {self._source.url(key)}",
+            hint='data names one object; for a folder end it in "/", for a pattern use "*"; nothing was changed',
+        )
+
+    async def _matches_anything(self, selection: Selection) -> bool:
+        prefix = self._source_prefix + selection.literal_prefix
+        async for info in self._source.list_objects(prefix):
+            if selection.matches(info.key.removeprefix(self._source_prefix)):
+                return True
+        return False
+
+    async def _pairs(self, selection: Selection) -> AsyncIterator[_Pair]:
+        sources = self._selected(selection)
+        found_by_key = _Follower(self._destination_listing(selection), self._destination_prefix)
+        async for source in sources:
+            relative_key = source.key.removeprefix(self._source_prefix)
+            found = await found_by_key.at(relative_key)
+            yield self._pair(source, found)
+
+    async def _selected(self, selection: Selection) -> AsyncIterator[ObjectInfo]:
+        if selection.kind == "key":
+            info = await self.attempts.call(lambda: self._source.stat(self._source_prefix + selection.data))
+            if info is not None:
+                yield info
+            return
+        async for info in list_in_key_order(self._source, self._source_prefix + selection.literal_prefix):
+            if selection.matches(info.key.removeprefix(self._source_prefix)):
+                yield info
+
+    async def _destination_listing(self, selection: Selection) -> AsyncIterator[ObjectInfo]:
+        if not self._destination_exists:
+            return
+        if selection.kind == "key":
+            key = self._destination_prefix + selection.data
+            try:
+                check_key(key, self._destination.kind)
+            except KeyRefusedError:
+                return  # the decision refuses it by name
+            info = await self.attempts.call(lambda: self._destination.stat(key))
+            if info is not None:
+                yield info
+            return
+        prefix = self._destination_prefix + selection.literal_prefix
+        async for info in list_in_key_order(self._destination, prefix):
+            yield info
+
+    def _pair(self, source: ObjectInfo, found: ObjectInfo | None) -> _Pair:
+        """Check the name; this must happen in key order, unlike what `_decide` does."""
+        destination_key = map_key(
+            source.key, source_prefix=self._source_prefix, destination_prefix=self._destination_prefix
+        )
+        marker = folder_marker_skip(
+            source.key,
+            size_bytes=source.size_bytes,
+            source_prefix=self._source_prefix,
+            destination_kind=self._destination.kind,
+        )
+        skipped = source.unreadable_because or marker
+        return _Pair(
+            source=source,
+            destination_key=destination_key,
+            found=found,
+            skipped_because=skipped,
+            refused_because="" if skipped else self._refusal(source, destination_key),
+        )
+
+    def _refusal(self, source: ObjectInfo, destination_key: str) -> str:
+        try:
+            check_key(destination_key, self._destination.kind)
+            self._collisions.check(destination_key)
+            if source.size_bytes > SMALL_OBJECT_BYTES:
+                part_size_bytes(source.size_bytes, self._destination.capabilities)
+        except TransferError as error:
+            return str(error)
+        if self._feeds_itself_possible and lands_in_source(
+            destination_key,
+            source=self._request.source_location,
+            destination=self._request.destination_location,
+        ):
+            return "its copy would land in the source"
+        return ""
+
+    async def _decide(self, pair: _Pair) -> PlannedObject:
+        if pair.skipped_because:
+            return _planned(pair, Action.SKIP, pair.skipped_because)
+        if pair.refused_because:
+            return _planned(pair, Action.REFUSE, pair.refused_because)
+        if pair.source.is_archived and await self._is_still_archived(pair.source):
+            return _planned(pair, Action.REFUSE, f"{self._source.url(pair.source.key)} is archived; restore it first")
+        if pair.found is None:
+            return _planned(pair, Action.COPY, "new")
+        if pair.found.unreadable_because:
+            reason = f"{self._destination.url(pair.destination_key)} is no object: {pair.found.unreadable_because}"
+            return _planned(pair, Action.REFUSE, reason)
+        return await self._decide_conflict(pair, pair.found)
+
+    async def _is_still_archived(self, source: ObjectInfo) -> bool:
+        info = await self.attempts.call(lambda: self._source.stat(source.key))
+        return info is not None and info.is_archived
+
+    async def _decide_conflict(self, pair: _Pair, found: ObjectInfo) -> PlannedObject:
+        """The destination has an object of that name:
+
+        | on_conflict         | equal content               | other content |
+        |---------------------|-----------------------------|---------------|
+        | replace_if_different| skip, `identical`           | copy, `changed` |
+        | skip                | skip, `identical`/`exists`  | skip, `exists` |
+        | replace             | copy, `replace`             | copy, `replace` |
+        | fail                | skip, `identical`           | refuse |
+
+        For a move, an identical object is still deleted at the source.
+        """
+        on_conflict = self._request.on_conflict
+        if on_conflict == "replace":
+            return _planned(pair, Action.COPY, "replace")
+        if on_conflict == "skip" and self._request.keep_source:
+            return _planned(pair, Action.SKIP, "exists")
+        try:
+            finding = await self._comparer.same_content(pair.source, found)
+        except (SourceMissingError, SourceChangedError):
+            # One side changed while we planned; the copy looks at both again before it does anything.
+            return _planned(pair, Action.COPY, "changed")
+        if finding.is_same:
+            action = Action.SKIP if self._request.keep_source else Action.DELETE_SOURCE
+            return _planned(pair, action, "identical", evidence=finding.evidence)
+        if on_conflict == "skip":
+            return _planned(pair, Action.SKIP, "exists")
+        if on_conflict == "fail":
+            return _planned(
+                pair,
+                Action.REFUSE,
+                f"{self._destination.url(pair.destination_key)} exists with other content"
+                f" ({finding.evidence}), and on_conflict is fail",
+            )
+        return _planned(pair, Action.COPY, "changed", evidence=finding.evidence)
+
+
+class _Follower:
+    """Walks a sorted listing alongside ascending keys."""
+
+    def __init__(self, listing: AsyncIterator[ObjectInfo], prefix: str) -> None:
+        self._listing = listing
+        self._prefix = prefix
+        self._current: ObjectInfo | None = None
+        self._is_started = False
+
+    async def at(self, relative_key: str) -> ObjectInfo | None:
+        """Return the object of this name, if the listing has it; names must come in ascending order."""
+        wanted = key_bytes(relative_key)
+        if not self._is_started:
+            self._is_started = True
+            self._current = await anext(self._listing, None)
+        while self._current is not None and key_bytes(self._current.key.removeprefix(self._prefix)) < wanted:
+            self._current = await anext(self._listing, None)
+        if self._current is not None and self._current.key.removeprefix(self._prefix) == relative_key:
+            return self._current
+        return None
+
+
+async def _map_in_order(
+    items: AsyncIterator[_Item], function: Callable[[_Item], Coroutine[None, None, _Result]], *, limit: int
+) -> AsyncIterator[_Result]:
+    """Yield the function's results in the order of the items, working on up to `limit` of them at a time."""
+    tasks: deque[asyncio.Task[_Result]] = deque()
+    try:
+        async for item in items:
+            tasks.append(asyncio.create_task(function(item)))
+            if len(tasks) >= limit:
+                yield await tasks.popleft()
+        while tasks:
+            yield await tasks.popleft()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _planned(pair: _Pair, action: Action, reason: str, *, evidence: str = "") -> PlannedObject:
+    return PlannedObject(
+        action=action,
+        source=pair.source,
+        destination_key=pair.destination_key,
+        reason=reason,
+        replaces=pair.found,
+        evidence=evidence,
+    )

@@ -1,0 +1,132 @@
+"""The report: what one run did, as numbers that add up; made from the plan and the receipts, and from nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from skyferry.errors import TransferIncompleteError, printable
+from skyferry.records import Outcome, Receipt
+
+MAX_PROBLEMS = 20
+"""How many refused and failed objects the report names; the records under `state_url` have all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The summary of one run.
+
+    `objects_planned` is the sum of `objects_copied`, `objects_skipped`, `objects_refused` and `objects_failed`; an
+    object that was planned and left no receipt counts as failed. In a dry run nothing is copied, and
+    `objects_to_copy` takes the place of the copied and failed ones.
+
+    Attributes:
+        state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
+        records: URL of the folder that holds manifest and receipts.
+        problems: The first refused and failed objects, a sentence each.
+    """
+
+    run_id: str
+    route: str
+    state: str
+    source: str
+    destination: str
+    dry_run: bool
+    objects_planned: int
+    objects_to_copy: int
+    objects_copied: int
+    objects_skipped: int
+    objects_refused: int
+    objects_failed: int
+    objects_deleted_at_source: int
+    bytes_to_copy: int
+    bytes_copied: int
+    retries: int
+    retries_by_cause: dict[str, int]
+    verified_by: dict[str, int]
+    skipped_by_reason: dict[str, int]
+    metadata_losses: int
+    started_at: str
+    ended_at: str
+    duration_seconds: float
+    throughput_bytes_per_second: float
+    records: str
+    problems: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values, every field present."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"problems": list(self.problems)}
+
+    @property
+    def headline(self) -> str:
+        """One sentence for people."""
+        if self.objects_planned == 0 and self.state == "success":
+            return f"nothing to do: {self.source} has no objects to transfer"
+        if self.dry_run:
+            return f"dry run: {self.objects_to_copy:,} objects ({self.bytes_to_copy:,} bytes) would be copied"
+        if self.objects_copied == 0 and self.state == "success":
+            return f"nothing copied: all {self.objects_skipped:,} objects were skipped ({_text(self.skipped_by_reason)})"
+        return f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)"
+
+    def raise_if_incomplete(self) -> None:
+        """Raise unless every object is accounted for.
+
+        Raises:
+            TransferIncompleteError: Fix what the message names, then run the transfer again; it copies what is missing.
+        """
+        if self.state == "success":
+            return
+        counts = f"{self.objects_refused:,} refused and {self.objects_failed:,} failed of {self.objects_planned:,} objects"
+        raise TransferIncompleteError(
+            f"{counts} from {self.source} to {self.destination}: {'; '.join(self.problems[:5])}",
+            hint=f"fix that and run the transfer again; all records are in {self.records}",
+        )
+
+
+@dataclass(slots=True)
+class Totals:
+    """Receipts added up; memory does not grow with their number."""
+
+    copied: int = 0
+    skipped: int = 0
+    failed: int = 0
+    deleted_at_source: int = 0
+    bytes_copied: int = 0
+    metadata_losses: int = 0
+    retries_by_cause: Counter[str] = field(default_factory=Counter)
+    verified_by: Counter[str] = field(default_factory=Counter)
+    skipped_by_reason: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, receipt: Receipt) -> None:
+        """Take in the last receipt of one object."""
+        self.retries_by_cause.update(receipt.retries)
+        self.deleted_at_source += receipt.deleted_at_source
+        if receipt.outcome is Outcome.COPIED:
+            self.copied += 1
+            self.bytes_copied += receipt.size_bytes
+            self.metadata_losses += bool(receipt.lost)
+            self.verified_by[receipt.verified_by] += 1
+        elif receipt.outcome is Outcome.SKIPPED:
+            self.skipped += 1
+            self.skipped_by_reason[receipt.reason] += 1
+        else:
+            self.failed += 1
+            self.add_problem(receipt.reason)
+
+    def add_problem(self, text: str) -> None:
+        """Keep a sentence for the report, if there is room."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(printable(text))
+
+
+def seconds_between(started_at: str, ended_at: str) -> float:
+    """Return the seconds between two ISO 8601 times, never negative: the clocks may be two machines'."""
+    difference = datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)
+    return max(round(difference.total_seconds(), 3), 0.0)
+
+
+def _text(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))

@@ -1,0 +1,413 @@
+"""The three stages of a transfer, each a function from a request and the records so far to the next records.
+
+    plan_transfer -> copy_batch (any number, in parallel, on any machine) -> report_transfer
+
+A stage may be run again at any time: a plan keeps what the run has copied already, a batch skips what has a receipt,
+and the report counts each object once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from skyferry.batch_copy import BatchCopier, BatchResult, CopyOptions
+from skyferry.errors import BucketMissingError
+from skyferry.plan import Planner
+from skyferry.records import Action, Outcome, PlannedObject, Receipt
+from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
+from skyferry.request import TransferRequest
+from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
+from skyferry.stores.base import Store
+from skyferry.urls import Location
+
+__all__ = ["MAX_BATCHES", "Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
+
+MAX_BATCHES = 1024
+"""Airflow's default `[core] max_map_length`; larger plans get larger batches."""
+
+PREVIEW_OBJECTS = 200
+"""How many decisions a plan carries along to be shown."""
+
+_SKIPPED_PER_RECORD = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A share of a plan: the manifest records `first_record` to `last_record`."""
+
+    name: str
+    number: int
+    plan_number: int
+    first_record: int
+    last_record: int
+    objects: int
+    size_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; no key is in them, so they may travel through Airflow."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Batch:
+        """Undo `to_json`."""
+        return Batch(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run is going to do.
+
+    Attributes:
+        totals: The numbers of `plan.json`.
+        preview: The first decisions, for people.
+    """
+
+    number: int
+    batches: tuple[Batch, ...]
+    totals: Mapping[str, Any]
+    preview: tuple[PlannedObject, ...]
+
+
+async def plan_transfer(
+    request: TransferRequest, *, run: Run, open_store: StoreOpener, state: Location, state_conn_id: str
+) -> Plan:
+    """Decide on every selected object and write the manifest.
+
+    Nothing is written at the source or the destination, except that a missing destination bucket is created when the
+    request says so and is no dry run.
+
+    Raises:
+        BucketMissingError, AccessDeniedError: Source, destination or state folder cannot be used.
+        RequestError: `data` names an object that does not exist.
+    """
+    async with (
+        _open_state(open_store, state, state_conn_id, run) as records,
+        open_store(request.source_location, request.source_conn_id) as source,
+        open_store(request.destination_location, request.destination_conn_id) as destination,
+    ):
+        await source.check_bucket()
+        exists = await _prepare_destination(destination, request)
+        number = await records.last_plan_number() + 1
+        earlier = await _receipts_of_plan(records, number - 1)
+        writer = _PlanWriter(records, number, request)
+        planner = Planner(request, source, destination, destination_exists=exists)
+        async for decision in planner.decisions():
+            await writer.add(decision, earlier.pop(decision.source.key, None))
+        for receipt in earlier.values():
+            await writer.carry(receipt)  # moved by this run already: its source is gone
+        return await writer.finish()
+
+
+@asynccontextmanager
+async def _open_state(
+    open_store: StoreOpener, state: Location, state_conn_id: str, run: Run
+) -> AsyncIterator[StateFolder]:
+    async with open_store(state, state_conn_id) as store:
+        if store.kind == "file":
+            await store.create_bucket()
+        yield StateFolder(store, state.prefix + run.folder)
+
+
+async def _prepare_destination(destination: Store, request: TransferRequest) -> bool:
+    """Return whether the destination bucket exists, after creating it if that was asked for."""
+    try:
+        await destination.check_bucket()
+    except BucketMissingError:
+        if not request.create_destination:
+            raise
+        if request.dry_run:
+            return False
+        await destination.create_bucket()
+    return True
+
+
+async def _receipts_of_plan(records: StateFolder, number: int) -> dict[str, Receipt]:
+    """Return the copies an earlier plan of this run made, by source key; empty for a run's first plan."""
+    copied: dict[str, Receipt] = {}
+    if number < 1:
+        return copied
+    async for row in records.rows(f"{plan_folder(number)}receipts/"):
+        receipt = Receipt.from_json(row)
+        if receipt.outcome is Outcome.COPIED:
+            copied[receipt.key] = receipt
+    return copied
+
+
+class _PlanWriter:
+    """Writes decisions as records and cuts those to be carried out into batches."""
+
+    def __init__(self, records: StateFolder, number: int, request: TransferRequest) -> None:
+        self._records = records
+        self._number = number
+        self._request = request
+        folder = plan_folder(number)
+        self._manifest = _ManifestWriter(records, folder, request)
+        self._skipped = RecordWriter(
+            records, lambda record: f"{folder}skipped/{record:05d}.ndjson", rows_per_record=_SKIPPED_PER_RECORD
+        )
+        self._carried = RecordWriter(
+            records, lambda record: f"{folder}receipts/carried/{record:05d}.ndjson", rows_per_record=_SKIPPED_PER_RECORD
+        )
+        self._preview: list[PlannedObject] = []
+        self._counts: Counter[str] = Counter()
+        self._skipped_by_reason: Counter[str] = Counter()
+        self._problems: list[str] = []
+
+    async def add(self, decision: PlannedObject, earlier: Receipt | None) -> None:
+        """Take in a decision, and the receipt this run already has for the object."""
+        self._counts["objects_planned"] += 1
+        if len(self._preview) < PREVIEW_OBJECTS:
+            self._preview.append(decision)
+        if earlier is not None and _still_holds(earlier, decision):
+            if decision.action is not Action.DELETE_SOURCE:
+                self._counts["objects_carried"] += 1
+                await self._carried.add(earlier.to_json())
+                return
+            decision = replace(decision, reason=earlier.reason)  # copied by this run: not merely found identical
+        match decision.action:
+            case Action.COPY | Action.DELETE_SOURCE:
+                if decision.action is Action.COPY:
+                    self._counts["objects_to_copy"] += 1
+                    self._counts["bytes_to_copy"] += decision.source.size_bytes
+                await self._manifest.add(decision)
+            case Action.SKIP:
+                self._counts["objects_skipped"] += 1
+                self._skipped_by_reason[decision.reason] += 1
+                await self._skipped.add(decision.to_json())
+            case Action.REFUSE:
+                self._counts["objects_refused"] += 1
+                if len(self._problems) < MAX_PROBLEMS:
+                    self._problems.append(decision.reason)
+                await self._skipped.add(decision.to_json())
+
+    async def carry(self, receipt: Receipt) -> None:
+        """Take over the receipt of an object the source no longer has."""
+        self._counts["objects_planned"] += 1
+        self._counts["objects_carried"] += 1
+        await self._carried.add(receipt.to_json())
+
+    async def finish(self) -> Plan:
+        """Write what is left and then the totals, which make the plan whole."""
+        await self._manifest.flush()
+        await self._skipped.flush()
+        await self._carried.flush()
+        batches = () if self._request.dry_run else self._manifest.batches(self._number)
+        names = ("objects_planned", "objects_to_copy", "bytes_to_copy", "objects_skipped", "objects_refused")
+        totals: dict[str, Any] = {name: self._counts[name] for name in (*names, "objects_carried")}
+        totals |= {
+            "objects_in_manifest": self._manifest.objects,
+            "skipped_by_reason": dict(self._skipped_by_reason),
+            "problems": self._problems,
+            "batches": [batch.to_json() for batch in batches],
+            "dry_run": self._request.dry_run,
+        }
+        await self._records.write(f"{plan_folder(self._number)}plan.json", [totals])
+        return Plan(number=self._number, batches=batches, totals=totals, preview=tuple(self._preview))
+
+
+def _still_holds(receipt: Receipt, decision: PlannedObject) -> bool:
+    """Tell whether what this run copied is still what the source has and the destination shows."""
+    shown = decision.replaces.etag if decision.replaces else ""
+    return receipt.source_etag == decision.source.etag and receipt.destination_etag == shown
+
+
+@dataclass(slots=True)
+class _ManifestWriter:
+    """Writes the manifest, one record for each batch, and remembers what is in each."""
+
+    records: StateFolder
+    folder: str
+    request: TransferRequest
+    objects: int = 0
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+    _row_bytes: int = 0
+    _sizes: list[tuple[int, int]] = field(default_factory=list)
+
+    async def add(self, decision: PlannedObject) -> None:
+        size_bytes = decision.source.size_bytes if decision.action is Action.COPY else 0
+        is_full = self._row_bytes + size_bytes > self.request.batch_bytes
+        if self._rows and (is_full or len(self._rows) >= self.request.batch_objects):
+            await self.flush()
+        self._rows.append(decision.to_json())
+        self._row_bytes += size_bytes
+        self.objects += 1
+
+    async def flush(self) -> None:
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        size_bytes, self._row_bytes = self._row_bytes, 0
+        await self.records.write(f"{self.folder}manifest/{len(self._sizes):05d}.ndjson", rows)
+        self._sizes.append((len(rows), size_bytes))
+
+    def batches(self, plan_number: int) -> tuple[Batch, ...]:
+        """Return at most `MAX_BATCHES` batches of neighbouring records."""
+        records_per_batch = max(-(-len(self._sizes) // MAX_BATCHES), 1)
+        starts = range(0, len(self._sizes), records_per_batch)
+        return tuple(
+            self._batch(number, len(starts), self._sizes[start : start + records_per_batch], start, plan_number)
+            for number, start in enumerate(starts)
+        )
+
+    def _batch(
+        self, number: int, count: int, sizes: list[tuple[int, int]], first_record: int, plan_number: int
+    ) -> Batch:
+        objects, size_bytes = (sum(column) for column in zip(*sizes, strict=True))
+        return Batch(
+            name=f"batch {number + 1} of {count} ({objects:,} objects, {size_bytes / 1e6:,.1f} MB)",
+            number=number,
+            plan_number=plan_number,
+            first_record=first_record,
+            last_record=first_record + len(sizes) - 1,
+            objects=objects,
+            size_bytes=size_bytes,
+        )
+
+
+async def copy_batch(
+    batch: Batch,
+    *,
+    request: TransferRequest,
+    run: Run,
+    attempt: int,
+    open_store: StoreOpener,
+    state: Location,
+    state_conn_id: str,
+) -> BatchResult:
+    """Copy the objects of one batch that this run has not copied yet.
+
+    Every object is tried; look at `BatchResult.raise_if_failed`.
+
+    Args:
+        attempt: The task's attempt, from 1.
+
+    Raises:
+        TransferError: The batch as a whole could not be worked on (a bucket is gone, the records cannot be read).
+    """
+    folder = plan_folder(batch.plan_number)
+    receipts = f"{folder}receipts/{batch.number:05d}/"
+    async with (
+        _open_state(open_store, state, state_conn_id, run) as records,
+        open_store(request.source_location, request.source_conn_id) as source,
+        open_store(request.destination_location, request.destination_conn_id) as destination,
+    ):
+        planned = [
+            PlannedObject.from_json(row)
+            for record in range(batch.first_record, batch.last_record + 1)
+            for row in await records.read(f"{folder}manifest/{record:05d}.ndjson")
+        ]
+        copier = BatchCopier(
+            source,
+            destination,
+            options=CopyOptions(
+                keep_source=request.keep_source,
+                on_conflict=request.on_conflict,
+                reads_back=request.verify == "readback",
+                max_objects_in_flight=request.max_objects_in_flight,
+            ),
+            state=records,
+            records=f"{receipts}try-{attempt:02d}",
+            attempt=attempt,
+        )
+        return await copier.copy_all(planned, done=await _last_receipts(records, receipts))
+
+
+async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
+    """Return the last receipt of each object in a folder; a good one is never replaced by a failure."""
+    last: dict[str, Receipt] = {}
+    async for row in records.rows(folder):
+        receipt = Receipt.from_json(row)
+        known = last.get(receipt.key)
+        if known is None or receipt.outcome is not Outcome.FAILED or known.outcome is Outcome.FAILED:
+            last[receipt.key] = receipt
+    return last
+
+
+async def report_transfer(
+    request: TransferRequest, *, run: Run, open_store: StoreOpener, state: Location, state_conn_id: str
+) -> Report:
+    """Add up the newest plan and its receipts, and keep the report beside them.
+
+    Cost: every receipt is read once; memory holds those of one batch.
+    """
+    async with _open_state(open_store, state, state_conn_id, run) as records:
+        number = await records.last_plan_number()
+        plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
+        totals = Totals()
+        if plan:
+            await _add_receipts(totals, records, number, plan[0])
+        report = _make_report(request, run, totals, plan[0] if plan else None, records.url(plan_folder(number)))
+        if plan:
+            await _keep_report(records, number, report)
+        return report
+
+
+async def _add_receipts(totals: Totals, records: StateFolder, number: int, plan: Mapping[str, Any]) -> None:
+    folder = f"{plan_folder(number)}receipts/"
+    totals.skipped += plan["objects_skipped"]
+    totals.skipped_by_reason.update(plan["skipped_by_reason"])
+    for problem in plan["problems"]:
+        totals.add_problem(problem)
+    async for row in records.rows(f"{folder}carried/"):
+        totals.add(Receipt.from_json(row))
+    if plan["dry_run"]:
+        return
+    without_receipt = plan["objects_in_manifest"]
+    for batch in plan["batches"]:
+        receipts = await _last_receipts(records, f"{folder}{batch['number']:05d}/")
+        without_receipt -= len(receipts)
+        for receipt in receipts.values():
+            totals.add(receipt)
+    if without_receipt:
+        totals.failed += without_receipt
+        totals.add_problem(f"{without_receipt:,} objects were planned and left no receipt: their batch did not finish")
+
+
+def _make_report(
+    request: TransferRequest, run: Run, totals: Totals, plan: Mapping[str, Any] | None, records: str
+) -> Report:
+    ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    duration_seconds = seconds_between(run.started_at, ended_at)
+    numbers: Mapping[str, Any] = plan or {}
+    refused = numbers.get("objects_refused", 0)
+    if plan is None:
+        totals.add_problem("the plan was not finished; see the log of the task `plan`")
+    return Report(
+        run_id=run.run_id,
+        route=run.route,
+        state="success" if plan is not None and not refused and not totals.failed else "failed",
+        source=request.source,
+        destination=request.destination,
+        dry_run=request.dry_run,
+        objects_planned=numbers.get("objects_planned", 0),
+        objects_to_copy=numbers.get("objects_to_copy", 0),
+        objects_copied=totals.copied,
+        objects_skipped=totals.skipped,
+        objects_refused=refused,
+        objects_failed=totals.failed,
+        objects_deleted_at_source=totals.deleted_at_source,
+        bytes_to_copy=numbers.get("bytes_to_copy", 0),
+        bytes_copied=totals.bytes_copied,
+        retries=sum(totals.retries_by_cause.values()),
+        retries_by_cause=dict(totals.retries_by_cause),
+        verified_by=dict(totals.verified_by),
+        skipped_by_reason=dict(totals.skipped_by_reason),
+        metadata_losses=totals.metadata_losses,
+        started_at=run.started_at,
+        ended_at=ended_at,
+        duration_seconds=duration_seconds,
+        throughput_bytes_per_second=round(totals.bytes_copied / duration_seconds, 1) if duration_seconds else 0.0,
+        records=records,
+        problems=tuple(totals.problems),
+    )
+
+
+async def _keep_report(records: StateFolder, number: int, report: Report) -> None:
+    folder = f"{plan_folder(number)}reports/"
+    count = len(await records.names(folder))
+    await records.write(f"{folder}{count:05d}.json", [report.to_json()])
