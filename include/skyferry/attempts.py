@@ -53,7 +53,11 @@ class Attempts:
             before_sleep=self._count,
             reraise=True,
         )
-        return await retrying(function)
+
+        async def attempt() -> _Result:  # tenacity awaits what is declared async, and a lambda is not
+            return await function()
+
+        return await retrying(attempt)
 
     def count(self, error: BaseException | None) -> None:
         """Note that another attempt follows this error."""
