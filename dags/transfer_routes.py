@@ -1,0 +1,21 @@
+"""One DAG `transfer__<id>` for each route file: the route's values are the form's defaults, its schedule is the DAG's."""
+
+from __future__ import annotations
+
+from airflow.sdk import get_parsing_context
+from airflow_bridge.route_files import ROUTE_DAG_PREFIX, routes_to_build
+from airflow_bridge.transfer_params import route_params
+from operators.transfer_dag import build_transfer_dag
+
+for route in routes_to_build(get_parsing_context().dag_id):
+    dag_id = ROUTE_DAG_PREFIX + route.id
+    globals()[dag_id] = build_transfer_dag(
+        dag_id,
+        description=route.description or f"{route.source.url} to {route.destination.url}",
+        doc_md=f"The route `{route.id}`, from `include/config/routes/{route.id}.yaml`. {route.description}",
+        params=route_params(route),
+        tags=["skyferry", "route"],
+        schedule=route.schedule,
+        route_id=route.id,
+        max_active_runs=1,
+    )

@@ -1,0 +1,100 @@
+"""Decides which Airflow connection a transfer may use for which place, and looks it up.
+
+A connection of a route is good for that route's own places only: whoever may start a transfer could otherwise read
+everything the connection opens by writing another URL into the request.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from skyferry.errors import ConnectionConfigError
+from skyferry.urls import Location
+
+CONNECTION_TYPES = {"s3": "aws", "az": "wasb", "gs": "google_cloud_platform"}
+"""Kind of store to the type its Airflow connections have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUse:
+    """A place a transfer reads or writes, and the connection that opens it.
+
+    Attributes:
+        what: The place's part in the transfer: `source`, `destination`, `state`.
+        conn_id: Empty for local folders.
+    """
+
+    what: str
+    location: Location
+    conn_id: str
+
+    def is_below(self, other: StoreUse) -> bool:
+        """Tell whether this place lies inside another one, opened with the same connection."""
+        return (
+            (self.location.kind, self.location.bucket, self.conn_id)
+            == (other.location.kind, other.location.bucket, other.conn_id)
+            and self.location.prefix.startswith(other.location.prefix)
+        )  # fmt: skip
+
+
+def check_connection_allowed(use: StoreUse, *, allowed: Iterable[str], route_uses: Iterable[StoreUse]) -> None:
+    """Refuse a connection that neither the defaults nor the route allow for this place.
+
+    Args:
+        allowed: The `connections` of the defaults.
+        route_uses: The places of the route the request names, as its file has them.
+
+    Raises:
+        ConnectionConfigError: Name another connection, or add this one to the defaults.
+    """
+    names = sorted(allowed)
+    if use.location.kind == "file" or use.conn_id in names:
+        return
+    if any(use.is_below(route_use) for route_use in route_uses):
+        return
+    raise ConnectionConfigError(
+        f'{use.what}_conn_id "{use.conn_id}" may not be used for {use.location.url}: allowed for requests are '
+        + ", ".join(names),
+        hint="use one of them, name a route that has this connection for this place, or add it to `connections` in "
+        "include/config/defaults.yaml",
+    )
+
+
+def find_connection(use: StoreUse, *, known: Iterable[str]) -> Connection:
+    """Return the connection of a place.
+
+    Costs a request to Airflow, which blocks: call it outside the event loop.
+
+    Args:
+        known: Connection ids to suggest when this one does not exist.
+
+    Raises:
+        ConnectionConfigError: There is no such connection, or it is for another kind of store.
+    """
+    try:
+        connection = BaseHook.get_connection(use.conn_id)
+    except AirflowNotFoundException:
+        raise ConnectionConfigError(
+            f'there is no Airflow connection "{use.conn_id}", which {use.what} {use.location.url} names',
+            hint=_unknown_hint(use, list(known)),
+        ) from None
+    expected = CONNECTION_TYPES[use.location.kind]
+    if connection.conn_type != expected:
+        raise ConnectionConfigError(
+            f'connection "{use.conn_id}", which {use.what} {use.location.url} names, has the type '
+            f'"{connection.conn_type}"; expected "{expected}"',
+            hint="name another connection, or change its type in Airflow (Admin > Connections)",
+        )
+    return connection
+
+
+def _unknown_hint(use: StoreUse, known: list[str]) -> str:
+    expected = CONNECTION_TYPES[use.location.kind]
+    variable = f"AIRFLOW_CONN_{use.conn_id.upper()}"
+    creation = f'create it with the type "{expected}" in Airflow (Admin > Connections) or as the variable {variable}'
+    close = [name for name in difflib.get_close_matches(use.conn_id, known, n=1) if name != use.conn_id]
+    return f'did you mean "{close[0]}"? Otherwise {creation}' if close else creation

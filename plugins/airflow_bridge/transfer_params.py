@@ -1,0 +1,36 @@
+"""The parameters of a transfer as Airflow Params: they make the trigger form and are checked before a run begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param
+from skyferry.request import params_defaults, params_schema
+from skyferry.routes import Route
+
+_REQUIRED_WITHOUT_ROUTE = ("source", "destination")
+
+
+def on_demand_params() -> dict[str, Param]:
+    """Return the Params of the DAG that transfers anything.
+
+    Source and destination may be left out, because the route that `id` names can supply them; the plan complains when
+    neither does.
+    """
+    defaults = params_defaults()
+    return {
+        name: Param(defaults.get(name), **_nullable(schema) if name in _REQUIRED_WITHOUT_ROUTE else schema)
+        for name, schema in params_schema().items()
+    }
+
+
+def route_params(route: Route) -> dict[str, Param]:
+    """Return the Params of a route's own DAG: the route's values are the defaults."""
+    values = route.request().to_conf()
+    schemas = params_schema()
+    schemas["id"] = schemas["id"] | {"enum": [route.id]}
+    return {name: Param(values[name], **schema) for name, schema in schemas.items()}
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    return schema | {"type": ["string", "null"]}

@@ -1,0 +1,126 @@
+"""What a stage of a transfer has to know, worked out from its DAG run: request, run, places and their connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_bridge.state_location import state_use
+from airflow_bridge.store_opener import PreparedStores
+from airflow_bridge.transfer_connections import StoreUse, check_connection_allowed
+from skyferry.errors import RequestError, UnknownRouteError
+from skyferry.request import TransferRequest, request_from_conf
+from skyferry.routes import Defaults, Route, check_local_root, find_route, load_defaults
+from skyferry.state import Run
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import DagRunProtocol
+
+_KEY_FIELD = "data"
+"""The one parameter that may hold the name of an object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferSetup:
+    """One transfer, ready for its stages."""
+
+    request: TransferRequest
+    run: Run
+    source: StoreUse
+    destination: StoreUse
+    state: StoreUse
+    known_connections: tuple[str, ...]
+
+    def prepare_stores(self) -> PreparedStores:
+        """Return what opens this transfer's stores; asks Airflow for connections, so call it outside the event loop."""
+        return PreparedStores(
+            (self.source, self.destination, self.state),
+            known_connections=self.known_connections,
+            max_objects_in_flight=self.request.max_objects_in_flight,
+        )
+
+    def pinned_request(self) -> dict[str, Any]:
+        """Return the request for the later stages of this run, whatever becomes of the route file meanwhile.
+
+        It holds no key (XComs are shown, and rendered): only the plan needs `data`.
+        """
+        return {name: value for name, value in self.request.to_conf().items() if name != _KEY_FIELD}
+
+
+def setup_from_run(
+    dag_run: DagRunProtocol, *, route_id: str | None, pinned_request: Mapping[str, Any] | None = None
+) -> TransferSetup:
+    """Work out the transfer of a DAG run, and check that it may use the connections and folders it names.
+
+    Args:
+        route_id: The route of the DAG; None for the on-demand DAG, whose `id` may name one.
+        pinned_request: What the run's plan went by; None for the plan itself.
+
+    Raises:
+        RequestError: A parameter is wrong, or a local folder lies outside the allowed roots.
+        UnknownRouteError: The request leaves source or destination to a route that does not exist.
+        ConnectionConfigError: A connection may not be used for its place.
+    """
+    defaults = load_defaults()
+    conf = dag_run.conf or {}
+    route = _route_of(conf, route_id)
+    request = request_from_conf(pinned_request if pinned_request is not None else _merged_conf(conf, route))
+    source, destination = _uses(request)
+    route_uses = _uses(route.request()) if route else ()
+    for use in (source, destination):
+        check_connection_allowed(use, allowed=defaults.connections, route_uses=route_uses)
+        _check_folder(use, defaults)
+    started_at = (dag_run.start_date or dag_run.run_after).isoformat()
+    return TransferSetup(
+        request=request,
+        run=Run(dag_id=dag_run.dag_id, run_id=dag_run.run_id, route=request.id, started_at=started_at),
+        source=source,
+        destination=destination,
+        state=state_use(defaults),
+        known_connections=(*defaults.connections, *(use.conn_id for use in route_uses)),
+    )
+
+
+def _route_of(conf: Mapping[str, Any], route_id: str | None) -> Route | None:
+    named = route_id or conf.get("id")
+    if not isinstance(named, str):
+        return None
+    try:
+        return find_route(named)
+    except UnknownRouteError:
+        # An id is also just a name, as long as the request says by itself what to do.
+        if route_id or not (conf.get("source") and conf.get("destination")):
+            raise
+        return None
+
+
+def _merged_conf(conf: Mapping[str, Any], route: Route | None) -> dict[str, Any]:
+    """Return the conf with the route's values where it has none; null counts as none."""
+    given = {name: value for name, value in conf.items() if value is not None}
+    base = dict(route.request().to_conf()) if route else {}
+    for side in ("source", "destination"):
+        # Another kind of store needs another connection than the route's.
+        if side in given and base and _scheme(given[side]) != _scheme(base[side]):
+            del base[f"{side}_conn_id"]
+    return base | given
+
+
+def _scheme(url: object) -> str:
+    return str(url).partition("://")[0]
+
+
+def _uses(request: TransferRequest) -> tuple[StoreUse, StoreUse]:
+    return (
+        StoreUse(what="source", location=request.source_location, conn_id=request.source_conn_id),
+        StoreUse(what="destination", location=request.destination_location, conn_id=request.destination_conn_id),
+    )
+
+
+def _check_folder(use: StoreUse, defaults: Defaults) -> None:
+    if use.location.kind != "file":
+        return
+    try:
+        check_local_root(use.location.bucket, defaults.local_roots)
+    except RequestError as error:
+        raise RequestError(f"{use.what}: {error.message}", hint=error.hint) from error

@@ -1,0 +1,101 @@
+"""Plans and reports as plain tables for task logs, one log record per line.
+
+Names of objects come from strangers: control characters are shown as escapes, and nothing in them is taken for markup.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from skyferry.errors import printable
+
+if TYPE_CHECKING:
+    from skyferry.report import Report
+    from skyferry.request import TransferRequest
+    from skyferry.stages import Plan
+
+_WIDTH_CHARACTERS = 140
+
+
+def plan_lines(request: TransferRequest, plan: Plan) -> list[str]:
+    """Return the summary of a plan; for a dry run also its first decisions."""
+    totals = plan.totals
+    lines = _lines(
+        _two_columns(
+            [
+                ("source", request.source),
+                ("destination", request.destination),
+                ("data", request.data or "everything"),
+                ("then the source is", "kept" if request.keep_source else "deleted, once a copy is proven equal"),
+                ("objects found", f"{totals['objects_planned']:,}"),
+                ("to copy", f"{totals['objects_to_copy']:,} ({totals['bytes_to_copy']:,} bytes)"),
+                ("skipped", _with_counts(totals["objects_skipped"], totals["skipped_by_reason"])),
+                ("refused", f"{totals['objects_refused']:,}"),
+                ("batches", f"{len(plan.batches):,}"),
+            ]
+        )
+    )
+    return lines + (_preview_lines(plan) if request.dry_run else [])
+
+
+def report_lines(report: Report) -> list[str]:
+    """Return a report: a headline, the numbers, and the first problems."""
+    rows = [
+        ("source", report.source),
+        ("destination", report.destination),
+        ("state", report.state),
+        ("planned", f"{report.objects_planned:,}"),
+        ("copied", f"{report.objects_copied:,} ({report.bytes_copied:,} bytes)"),
+        ("skipped", _with_counts(report.objects_skipped, report.skipped_by_reason)),
+        ("refused", f"{report.objects_refused:,}"),
+        ("failed", f"{report.objects_failed:,}"),
+        ("deleted at source", f"{report.objects_deleted_at_source:,}"),
+        ("verified by", counts_text(report.verified_by) or "-"),
+        ("retries", _with_counts(report.retries, report.retries_by_cause)),
+        ("metadata not held", f"{report.metadata_losses:,} objects"),
+        ("seconds", f"{report.duration_seconds:,.1f} ({report.throughput_bytes_per_second:,.0f} bytes per second)"),
+        ("records", report.records),
+    ]
+    problems = [f"problem: {printable(problem)}" for problem in report.problems]
+    return [printable(report.headline), *_lines(_two_columns(rows)), *problems]
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return counts as `3 copied, 1 failed`, without the zeros."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _with_counts(total: int, counts: Mapping[str, int]) -> str:
+    return f"{total:,} ({counts_text(counts)})" if total else "0"
+
+
+def _preview_lines(plan: Plan) -> list[str]:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for heading, justify in (("action", "left"), ("bytes", "right"), ("source key", "left"), ("reason", "left")):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for item in plan.preview:
+        cells = (item.action.value, f"{item.source.size_bytes:,}", item.source.key, item.reason)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    left_out = plan.totals["objects_planned"] - len(plan.preview)
+    return _lines(table) + ([f"... and {left_out:,} more"] if left_out > 0 else [])
+
+
+def _two_columns(rows: list[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in rows:
+        table.add_row(Text(name), Text(printable(value), overflow="fold"))
+    return table
+
+
+def _lines(table: Table) -> list[str]:
+    console = Console(file=io.StringIO(), width=_WIDTH_CHARACTERS, no_color=True, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(table)
+    return [line.rstrip() for line in capture.get().splitlines()]

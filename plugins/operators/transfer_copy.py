@@ -1,0 +1,46 @@
+"""The middle task of a transfer, one instance per batch: copies its objects, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_bridge.transfer_tables import counts_text
+from operators.transfer_stage import TransferStageOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+BATCH_NAME_VARIABLE = "batch_name"
+
+
+class CopyBatchOperator(TransferStageOperator):
+    """Copies one batch of a plan; every object is tried, then the task fails if any could not be copied.
+
+    Args:
+        batch: One element of the plan's result.
+    """
+
+    def __init__(self, *, batch: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batch = batch
+
+    def run_stage(self, context: Context) -> dict[str, Any]:
+        from skyferry.stages import Batch, copy_batch
+
+        batch = Batch.from_json(self.batch)
+        context[BATCH_NAME_VARIABLE] = batch.name  # type: ignore[literal-required]  # for map_index_template
+        transfer = self.transfer_of(context)
+        coroutine = copy_batch(
+            batch,
+            request=transfer.request,
+            run=transfer.run,
+            attempt=context["ti"].try_number,
+            open_store=transfer.prepare_stores(),
+            state=transfer.state.location,
+            state_conn_id=transfer.state.conn_id,
+        )
+        result = self.run_coroutine(coroutine)
+        self.log.info("%s: %s, %d bytes copied", batch.name, counts_text(result.counts), result.bytes_copied)
+        result.raise_if_failed()
+        return {**result.counts, "bytes_copied": result.bytes_copied}

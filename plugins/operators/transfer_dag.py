@@ -1,0 +1,67 @@
+"""The DAG of a transfer: plan, then one copy task per batch, then the report. All DAGs here have this shape."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+from airflow_bridge.transfer_retry import TransferRetryPolicy
+from operators.transfer_copy import BATCH_NAME_VARIABLE, CopyBatchOperator
+from operators.transfer_plan import PlanTransferOperator
+from operators.transfer_report import ReportTransferOperator
+from operators.transfer_stage import COPY_TASK_ID, PLAN_TASK_ID, REPORT_TASK_ID
+
+RETRIES_VARIABLE = "SKYFERRY_RETRIES"
+_DEFAULT_RETRIES = 2
+_RETRY_DELAY = timedelta(seconds=2)
+"""For what the retry policy leaves to Airflow (a worker that was killed); short, as `airflow dags test` waits for it."""
+
+
+def build_transfer_dag(
+    dag_id: str,
+    *,
+    description: str,
+    doc_md: str,
+    params: Mapping[str, Param],
+    tags: Sequence[str],
+    schedule: str | None = None,
+    route_id: str | None = None,
+    max_active_runs: int,
+) -> DAG:
+    """Return the DAG of one route, or of on-demand transfers.
+
+    Costs no I/O and imports no store's client: DAG files are parsed every few seconds.
+
+    Args:
+        schedule: A cron expression or preset; None for runs that are started by somebody.
+        route_id: None for the on-demand DAG.
+        max_active_runs: One for a route: two runs of it at a time would do the same work twice.
+    """
+    retries = {"retries": _retries(), "retry_delay": _RETRY_DELAY, "retry_policy": TransferRetryPolicy()}
+    with DAG(
+        dag_id,
+        description=description,
+        doc_md=doc_md,
+        schedule=schedule,
+        catchup=False,
+        max_active_runs=max_active_runs,
+        params=dict(params),
+        tags=list(tags),
+    ) as dag:
+        plan = PlanTransferOperator(task_id=PLAN_TASK_ID, route_id=route_id, **retries)
+        copy = CopyBatchOperator.partial(
+            task_id=COPY_TASK_ID,
+            route_id=route_id,
+            map_index_template="{{ %s }}" % BATCH_NAME_VARIABLE,  # noqa: UP031 - braces are Jinja's here
+            **retries,
+        ).expand(batch=plan.output)
+        report = ReportTransferOperator(task_id=REPORT_TASK_ID, route_id=route_id, trigger_rule="all_done", **retries)
+        copy >> report
+    return dag
+
+
+def _retries() -> int:
+    """Return how often Airflow runs a failed task again; 0 suits `airflow dags test` in CI."""
+    return int(os.environ.get(RETRIES_VARIABLE, _DEFAULT_RETRIES))

@@ -1,0 +1,36 @@
+"""The first task of a transfer: decides for each object whether to copy it, and cuts the work into batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_bridge.transfer_tables import plan_lines
+from operators.transfer_stage import REQUEST_KEY, TransferStageOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PlanTransferOperator(TransferStageOperator):
+    """Plans a transfer; nothing is copied.
+
+    Its result is the list of batches, small however many objects there are (names stay in the state folder); empty when
+    there is nothing to do, and for a dry run.
+    """
+
+    def run_stage(self, context: Context) -> list[dict[str, Any]]:
+        from skyferry.stages import plan_transfer
+
+        transfer = self.transfer_of(context)
+        coroutine = plan_transfer(
+            transfer.request,
+            run=transfer.run,
+            open_store=transfer.prepare_stores(),
+            state=transfer.state.location,
+            state_conn_id=transfer.state.conn_id,
+        )
+        plan = self.run_coroutine(coroutine)
+        context["ti"].xcom_push(key=REQUEST_KEY, value=transfer.pinned_request())
+        for line in plan_lines(transfer.request, plan):
+            self.log.info("%s", line)
+        return [] if transfer.request.dry_run else [batch.to_json() for batch in plan.batches]

@@ -1,0 +1,83 @@
+"""The last task of a transfer: adds up what happened, tells it to people, history and lineage, and has the last word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_bridge.transfer_lineage import dataset_name, transfer_lineage
+from airflow_bridge.transfer_tables import report_lines
+from operators.transfer_stage import TransferStageOperator
+from skyferry.errors import TransferError, TransferIncompleteError
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.sdk import Context
+    from airflow_bridge.transfer_setup import TransferSetup
+    from skyferry.report import Report
+
+RETURN_KEY = "return_value"
+_PLAN_FAILED = "the plan failed; the log of the task `plan` says why"
+
+
+class ReportTransferOperator(TransferStageOperator):
+    """Reports on a transfer, whatever became of it; fails unless every object is accounted for.
+
+    It runs after everything else and decides the state of the whole run: without it, a run whose copies failed would
+    count as a success, because its last task ran. The report is this task's XCom, also when it fails.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._lineage: OperatorLineage | None = None
+
+    def run_stage(self, context: Context) -> dict[str, Any]:
+        is_planned = self.pinned_request(context) is not None
+        transfer = self._transfer_to_report(context, is_planned=is_planned)
+        report = self._report(transfer, is_planned=is_planned)
+        for line in report_lines(report):
+            self.log.info("%s", line)
+        if report.state != "success":
+            # A task that fails has no result; the report must be there all the same.
+            context["ti"].xcom_push(key=RETURN_KEY, value=report.to_json())
+        report.raise_if_incomplete()
+        return report.to_json()
+
+    def _transfer_to_report(self, context: Context, *, is_planned: bool) -> TransferSetup:
+        try:
+            return self.transfer_of(context)
+        except TransferError:
+            if is_planned:
+                raise
+            # The plan failed of the same cause, and has said so.
+            raise TransferIncompleteError(f"nothing was transferred: {_PLAN_FAILED}") from None
+
+    def _report(self, transfer: TransferSetup, *, is_planned: bool) -> Report:
+        from skyferry.stages import report_transfer
+
+        stores = transfer.prepare_stores()
+        coroutine = report_transfer(
+            transfer.request,
+            run=transfer.run,
+            open_store=stores,
+            state=transfer.state.location,
+            state_conn_id=transfer.state.conn_id,
+        )
+        report = self.run_coroutine(coroutine)
+        if not is_planned:
+            # There may be an older plan of this run, whose numbers must not turn a failed one green.
+            report = replace(report, state="failed", problems=(_PLAN_FAILED, *report.problems))
+        self._lineage = transfer_lineage(
+            dataset_name(transfer.source.location, account_name=stores.account_name(transfer.source)),
+            dataset_name(transfer.destination.location, account_name=stores.account_name(transfer.destination)),
+            report=report.to_json(),
+        )
+        return report
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """Return what the run read and wrote."""
+        return self._lineage
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage | None:
+        """Return what the run read and wrote before it failed."""
+        return self._lineage

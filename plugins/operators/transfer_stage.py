@@ -1,0 +1,68 @@
+"""What the tasks of a transfer have in common: one call of the library, stoppable, and failing with one message."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from airflow.sdk import BaseOperator
+from airflow_bridge.stage_failure import failing_plainly
+from airflow_bridge.stage_runner import StageRunner
+from airflow_bridge.transfer_setup import TransferSetup, setup_from_run
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+PLAN_TASK_ID = "plan"
+COPY_TASK_ID = "copy"
+REPORT_TASK_ID = "report"
+REQUEST_KEY = "request"
+"""XCom of the plan: the request all later stages of the run go by."""
+
+_Result = TypeVar("_Result")
+
+
+class TransferStageOperator(BaseOperator):
+    """One stage of a transfer.
+
+    Nothing is templated: parameters may hold names of objects, and those are data, never code.
+
+    Args:
+        route_id: The route this DAG belongs to; None for the on-demand DAG.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, *, route_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.route_id = route_id
+        self._runner: StageRunner | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Run the stage; raises `StageFailed`, already logged, for everything that was foreseen."""
+        with failing_plainly(self.log):
+            return self.run_stage(context)
+
+    def run_stage(self, context: Context) -> Any:
+        """Do the stage's work and return what later stages get."""
+        raise NotImplementedError
+
+    def on_kill(self) -> None:
+        """Stop the stage: what is under way is cancelled and cleaned up; no destination key shows half an object."""
+        if self._runner is not None:
+            self._runner.stop()
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+        """Return the result of the library call this stage is made of."""
+        self._runner = StageRunner()
+        return self._runner.run(coroutine)
+
+    def transfer_of(self, context: Context) -> TransferSetup:
+        """Return the transfer of this run, by the request its plan went by once there is one."""
+        pinned = None if self.task_id == PLAN_TASK_ID else self.pinned_request(context)
+        return setup_from_run(context["dag_run"], route_id=self.route_id, pinned_request=pinned)
+
+    def pinned_request(self, context: Context) -> dict[str, Any] | None:
+        """Return the request the plan left; None when the plan did not get that far."""
+        pinned: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=PLAN_TASK_ID, key=REQUEST_KEY)
+        return pinned
