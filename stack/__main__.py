@@ -124,7 +124,9 @@ def _refuse_other_ports(running: Layout) -> None:
     for each in STACK:
         asked = os.environ.get(each.port_variable)
         if asked and asked != str(running.port(each)):
-            raise StackError(f"the stack is running with {each.port_variable}={running.port(each)}; run `make down` first.")
+            raise StackError(
+                f"the stack is running with {each.port_variable}={running.port(each)}; run `make down` first."
+            )
 
 
 def _launch(layout: Layout) -> None:

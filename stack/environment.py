@@ -153,6 +153,6 @@ def _write_private(file: Path, text: str) -> None:
     """Put text into a file that nobody else can read, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(file)

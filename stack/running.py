@@ -1,7 +1,7 @@
 """One component on a free port, for as long as a `with` block lasts: what test fixtures are made of.
 
-    with running(component("moto"), tmp_path) as moto:
-        client = boto3.client("s3", endpoint_url=moto.url, ...)
+with running(component("moto"), tmp_path) as moto:
+    client = boto3.client("s3", endpoint_url=moto.url, ...)
 """
 
 from __future__ import annotations

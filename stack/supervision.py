@@ -126,7 +126,7 @@ class Supervisor:
     def start(self, component: Component) -> None:
         """Start a component unless it is running; returns without waiting for it."""
         try:
-            self._rpc().startProcess(component.name, False)
+            self._rpc().startProcess(component.name, False)  # noqa: FBT003 - the RPC takes it by position
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != Faults.ALREADY_STARTED:
                 raise StackError(f"supervisord could not start {component.name}: {fault.faultString}") from fault
