@@ -210,9 +210,7 @@ class AzureStore:
     async def _get(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[BlobProperties, bytes]:
         request = _download(self._blob(info.key), _quoted(info.etag), start_byte, size_bytes)
         try:
-            properties, body = await self._ask(
-                request, "reading", info.key, needs=_READ_RIGHT, size_bytes=size_bytes
-            )
+            properties, body = await self._ask(request, "reading", info.key, needs=_READ_RIGHT, size_bytes=size_bytes)
         except _ConditionNotMetError:
             raise await self._no_longer(info) from None
         if len(body) != size_bytes:
@@ -354,7 +352,7 @@ class AzureStore:
         try:
             async with asyncio.timeout(deadline_seconds(size_bytes)):
                 return await request
-        except Exception as error:  # noqa: BLE001  # whatever the SDK raises has a translation
+        except Exception as error:  # whatever the SDK raises has a translation
             # Without the cause: the SDK's texts hold signatures, and aiohttp's hold whole URLs with the SAS in them.
             raise self._translate(error, action, key, needs=needs) from None
 
@@ -372,7 +370,7 @@ class AzureStore:
                 f"{what} failed: no token or signature could be made ({type(error).__name__})",
                 hint="check the key, secret or identity of the connection",
             )
-        if isinstance(error, _TRANSPORT_ERRORS + (HttpResponseError,)):
+        if isinstance(error, (*_TRANSPORT_ERRORS, HttpResponseError)):
             return ConnectionLostError(
                 f"{what} failed: {_transport_cause(error)}", hint="the endpoint did not answer properly"
             )
@@ -400,6 +398,10 @@ class AzureStore:
             return RetryableError(f"{what} failed: the container is being deleted", hint="its name is free again soon")
         if status in (401, 403) or code in _ACCESS_CODES:
             return AccessDeniedError(f"access denied {what} ({found})", hint=f"it needs {needs}")
+        return self._translate_fault(error, what, found)
+
+    def _translate_fault(self, error: HttpResponseError, what: str, found: str) -> TransferError:
+        code, status = _code(error), error.status_code or 0
         if code.startswith(_LEASE_PREFIX):
             return PermanentError(f"{what} failed: the blob is leased ({found})", hint="end the lease first")
         if status in (429, 503) or code in _THROTTLE_CODES:

@@ -1,0 +1,489 @@
+"""Google Cloud Storage as a store, by its JSON API: conditional on generations, checked by CRC32C.
+
+A small object is one multipart request that declares its CRC32C. A large one is a resumable session with two requests:
+one streams every part but the last, the other brings the last part together with the CRC32C of the whole, so that the
+service itself can refuse to show other bytes. Every answer holds the CRC32C of what was stored, and is compared.
+
+Known limitation: a session whose stream broke is not taken up again; the upload must be started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+
+from skyferry.checksums import base64_of, hex_of
+from skyferry.errors import (
+    ChecksumMismatchError,
+    ConnectionConfigError,
+    ConnectionLostError,
+    DestinationChangedError,
+    PermanentError,
+    SizeMismatchError,
+    SourceChangedError,
+    SourceMissingError,
+    TransferError,
+)
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.stores.base import Capabilities, EtagDigest
+from skyferry.stores.gcs_api import (
+    AlreadyExistsError,
+    Answer,
+    ConditionNotMetError,
+    GcsApi,
+    Target,
+    TokenProvider,
+    bucket_path,
+    object_path,
+)
+from skyferry.stores.pacing import deadline_seconds
+
+_KIBIBYTE = 2**10
+_PAGE_KEYS = 1_000
+_PIECE_BYTES = 256 * _KIBIBYTE
+_DEFAULT_TYPE = "application/octet-stream"
+_HEADER_FIELDS = {
+    "contentType": "content_type",
+    "contentEncoding": "content_encoding",
+    "contentLanguage": "content_language",
+    "contentDisposition": "content_disposition",
+    "cacheControl": "cache_control",
+}
+_OBJECT_FIELDS = ",".join(
+    ("name", "size", "generation", "timeCreated", "crc32c", "md5Hash", "metadata", *_HEADER_FIELDS)
+)
+_WRITE_RIGHTS = "storage.objects.create, and storage.objects.delete to replace an object"
+# Else the service undoes Content-Encoding: gzip; https://cloud.google.com/storage/docs/transcoding
+_RAW = {"Accept-Encoding": "gzip"}
+
+
+class GcsStore:
+    """One bucket; implements `skyferry.stores.base.Store`.
+
+    An object's etag is its generation: it changes whenever the content does, and every request names it. Listings tell
+    content headers and user metadata, so that a listed object is read with one request.
+
+    Args:
+        session: It stays the caller's to close.
+        token: Returns an access token that is valid now, or None for anonymous access; called for every request.
+        bucket: Name of the bucket.
+        endpoint: Scheme, host and port of the JSON API.
+        project_id: Where `create_bucket` creates it.
+    """
+
+    kind = "gs"
+    # Limits: https://cloud.google.com/storage/quotas#objects; the multiple and the order of parts:
+    # https://cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload
+    capabilities = Capabilities(
+        lists_in_key_order=True,
+        parts_in_order=True,
+        digests=frozenset({"crc32c"}),
+        part_digests=frozenset(),
+        min_part_bytes=256 * _KIBIBYTE,
+        part_multiple_bytes=256 * _KIBIBYTE,
+        max_part_bytes=2**30,
+        max_parts=2**31,
+        max_object_bytes=5 * 2**40,
+        holds_metadata=True,
+        reads_are_trusted=False,
+    )
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        token: TokenProvider,
+        bucket: str,
+        *,
+        endpoint: str = "https://storage.googleapis.com",
+        project_id: str | None = None,
+    ) -> None:
+        self._api = GcsApi(session, token, endpoint)
+        self.bucket = bucket
+        self._project_id = project_id
+
+    def url(self, key: str = "") -> str:
+        return f"gs://{self.bucket}/{key}"
+
+    async def aclose(self) -> None:
+        """The session is the caller's to close."""
+
+    async def check_bucket(self) -> None:
+        # A listing of one key, because reading a bucket's properties needs a right that object roles do not include.
+        target = Target(action="looking at", url=self.url(), needs="storage.objects.list", absent="bucket")
+        address = self._api.address(f"/storage/v1{bucket_path(self.bucket)}/o", {"maxResults": 1, "fields": "kind"})
+        await self._api.ask("GET", address, target)
+
+    async def create_bucket(self) -> None:
+        if not self._project_id:
+            raise ConnectionConfigError(
+                f"creating {self.url()} failed: the connection names no project",
+                hint="set its project id, or create the bucket yourself",
+            )
+        target = Target(action="creating", url=self.url(), needs="storage.buckets.create", absent="project")
+        address = self._api.address("/storage/v1/b", {"project": self._project_id, "fields": "name"})
+        body = json.dumps({"name": self.bucket}).encode()
+        try:
+            await self._api.ask("POST", address, target, headers={"Content-Type": "application/json"}, body=body)
+        except AlreadyExistsError:
+            await self.check_bucket()  # names are global: it may be somebody else's
+
+    async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        target = Target(action="listing", url=self.url(prefix), needs="storage.objects.list", absent="bucket")
+        query: dict[str, str | int] = {
+            "prefix": prefix,
+            "startOffset": start_after,  # inclusive
+            "maxResults": _PAGE_KEYS,
+            "fields": f"nextPageToken,items({_OBJECT_FIELDS})",
+        }
+        while True:
+            address = self._api.address(f"/storage/v1{bucket_path(self.bucket)}/o", query)
+            page = (await self._api.ask("GET", address, target)).json()
+            for item in page.get("items", ()):
+                if item["name"] != start_after:
+                    yield _describe(item)
+            token = page.get("nextPageToken")
+            if not token:
+                return
+            if token == query.get("pageToken"):
+                raise ConnectionLostError(
+                    f"listing {self.url(prefix)} goes round in circles: the store gave the same continuation twice"
+                )
+            query["pageToken"] = token
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        target = self._target("looking at", key, needs="storage.objects.get")
+        address = self._object_address(key, {"fields": _OBJECT_FIELDS})
+        try:
+            return _describe((await self._api.ask("GET", address, target)).json())
+        except SourceMissingError:
+            return None
+
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+        """As the protocol says: one request for a listed object, two for one that was described without metadata."""
+        if info.metadata is None:
+            found = await self.stat(info.key)
+            if found is None:
+                raise SourceMissingError(f"{self.url(info.key)} is gone")
+            if found.etag != info.etag:
+                raise self._changed(info)
+            info = found
+        return info, await self._get(info, 0, info.size_bytes, is_whole=True)
+
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+        return await self._get(info, start_byte, size_bytes, is_whole=False)
+
+    async def etag_digest(self, info: ObjectInfo) -> EtagDigest | None:
+        """Return None: a generation is not made from content."""
+        del info
+        return None
+
+    async def _get(self, info: ObjectInfo, start_byte: int, size_bytes: int, *, is_whole: bool) -> bytes:
+        target = self._target("reading", info.key, needs="storage.objects.get")
+        address = self._object_address(info.key, {"alt": "media", "ifGenerationMatch": info.etag})
+        span = {} if is_whole or not size_bytes else {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}
+        try:
+            answer = await self._api.ask("GET", address, target, headers=_RAW | span, size_bytes=size_bytes)
+        except ConditionNotMetError:
+            raise self._changed(info) from None
+        if answer.headers.get("X-Goog-Generation", info.etag) != info.etag:
+            raise self._changed(info)
+        if len(answer.body) != size_bytes:
+            raise SizeMismatchError(
+                f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)} from byte {start_byte:,}"
+            )
+        return answer.body
+
+    def _changed(self, info: ObjectInfo) -> SourceChangedError:
+        return SourceChangedError(
+            f"{self.url(info.key)} is no longer the version that was planned (generation {info.etag})",
+            hint="it was left alone and will be looked at again",
+        )
+
+    async def put_object(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        metadata: ObjectMetadata,
+        digests: Mapping[str, str],
+        replaces: ObjectInfo | None,
+    ) -> Committed:
+        resource = _resource(key, metadata) | {"crc32c": base64_of(digests["crc32c"])}
+        if "md5" in digests:
+            resource["md5Hash"] = base64_of(digests["md5"])
+        boundary = secrets.token_hex(16)
+        head = _multipart_head(boundary, resource, metadata.content_type or _DEFAULT_TYPE)
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        size_bytes = len(head) + len(body) + len(tail)
+        headers = {"Content-Type": f"multipart/related; boundary={boundary}", "Content-Length": str(size_bytes)}
+        answer = await self._write(
+            "POST",
+            self._upload_address(key, "multipart", replaces),
+            key,
+            headers=headers,
+            body=_in_pieces(head, body, tail),
+            size_bytes=size_bytes,
+        )
+        return await self._committed(key, answer, digests["crc32c"])
+
+    async def start_upload(
+        self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
+    ) -> GcsUpload:
+        content_type = metadata.content_type or _DEFAULT_TYPE
+        headers = {
+            "Content-Type": "application/json; charset=UTF-8",
+            "X-Upload-Content-Type": content_type,
+            "X-Upload-Content-Length": str(size_bytes),
+        }
+        body = json.dumps(_resource(key, metadata)).encode()
+        address = self._upload_address(key, "resumable", replaces)
+        answer = await self._write("POST", address, key, headers=headers, body=body)
+        location = answer.headers.get("Location")
+        if not location:
+            raise ConnectionLostError(f"writing {self.url(key)} failed: the store gave no upload session")
+        session_address = self._api.session_address(location)
+        return GcsUpload(
+            self, key, session_address, size_bytes=size_bytes, part_bytes=part_bytes, content_type=content_type
+        )
+
+    async def _write(
+        self,
+        method: str,
+        address: str,
+        key: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | AsyncIterator[memoryview],
+        size_bytes: int | None = 0,
+        absent: str = "bucket",
+    ) -> Answer:
+        target = self._target("writing", key, needs=_WRITE_RIGHTS, absent=absent)
+        try:
+            return await self._api.ask(method, address, target, headers=headers, body=body, size_bytes=size_bytes)
+        except ConditionNotMetError:
+            raise DestinationChangedError(
+                f"{self.url(key)} was written or removed by somebody else since it was looked at",
+                hint="it was left alone",
+            ) from None
+
+    async def _committed(self, key: str, answer: Answer, crc32c: str) -> Committed:
+        """Compare what the store says it holds with what was sent; wrong content is removed again."""
+        info = _describe(answer.json())
+        found = info.checksums.get("crc32c")
+        if found is None or found == crc32c:
+            return Committed(info=info, verified_by="crc32c" if found else None)
+        state = "that generation was removed again"
+        try:
+            await self.delete_object(info)
+        except TransferError as error:
+            state = f"it could not be removed again ({type(error).__name__})"
+        raise ChecksumMismatchError(f"{self.url(key)} was stored with crc32c {found}; {crc32c} was sent; {state}")
+
+    async def delete_object(self, info: ObjectInfo) -> bool:
+        """As the protocol says; with soft delete or versioning on, the bucket keeps what it is set to keep."""
+        target = self._target("deleting", info.key, needs="storage.objects.delete")
+        address = self._object_address(info.key, {"ifGenerationMatch": info.etag})
+        try:
+            await self._api.ask("DELETE", address, target)
+        except SourceMissingError:
+            return False
+        except ConditionNotMetError:
+            raise self._changed(info) from None
+        return True
+
+    def _target(self, action: str, key: str, *, needs: str, absent: str = "object") -> Target:
+        return Target(action=action, url=self.url(key), needs=needs, absent=absent)
+
+    def _object_address(self, key: str, query: Mapping[str, str | int]) -> str:
+        return self._api.address(f"/storage/v1{object_path(self.bucket, key, self.url(key))}", query)
+
+    def _upload_address(self, key: str, upload_type: str, replaces: ObjectInfo | None) -> str:
+        object_path(self.bucket, key, self.url(key))  # refuses what cannot be a name before the first byte
+        # 0 stands for "no live object": https://cloud.google.com/storage/docs/request-preconditions
+        generation = "0" if replaces is None else replaces.etag
+        query = {"uploadType": upload_type, "ifGenerationMatch": generation, "fields": _OBJECT_FIELDS}
+        return self._api.address(f"/upload/storage/v1{bucket_path(self.bucket)}/o", query)
+
+
+class GcsUpload:
+    """A resumable session fed part by part; holds the last part back until the commit.
+
+    Beside the part the caller holds, at most one part waits and one is on the wire. Once a part could not be sent,
+    every further call raises the same error: the upload must be started anew.
+    """
+
+    def __init__(
+        self, store: GcsStore, key: str, address: str, *, size_bytes: int, part_bytes: int, content_type: str
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._address = address
+        self._size_bytes = size_bytes
+        self._part_bytes = part_bytes
+        self._content_type = content_type
+        self._last_index = max(0, (size_bytes - 1) // part_bytes)
+        self._head_bytes = self._last_index * part_bytes
+        self._next_index = 0
+        self._last_part = b""
+        self._parts: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
+        self._head: asyncio.Task[None] | None = None
+        self._failure: TransferError | None = None
+
+    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+        del digests  # the store checks the whole content
+        self._raise_failure()
+        if index < self._next_index:
+            return  # it was taken already
+        expected_bytes = self._part_bytes if index < self._last_index else self._size_bytes - self._head_bytes
+        if index != self._next_index or len(body) != expected_bytes:
+            raise PermanentError(
+                f"part {index + 1} of {self._store.url(self._key)} came with {len(body):,} bytes; expected part "
+                f"{self._next_index + 1} of {self._last_index + 1}, and {expected_bytes:,} bytes"
+            )
+        if index == self._last_index:
+            self._last_part = body
+        else:
+            await self._feed(body)
+        self._next_index += 1
+
+    async def _feed(self, body: bytes) -> None:
+        if self._head is None:
+            self._head = asyncio.create_task(self._send_head())
+        try:
+            async with asyncio.timeout(deadline_seconds(len(body))):
+                await self._parts.put(body)
+        except TimeoutError:
+            self._failure = ConnectionLostError(
+                f"writing {self._store.url(self._key)} failed: the store stopped taking bytes"
+            )
+            self._head.cancel()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    async def _send_head(self) -> None:
+        """Stream every part but the last; keeps its failure, and lets whoever waits to hand over a part go on."""
+        headers = self._range_headers(0, self._head_bytes, total="*")
+        try:
+            answer = await self._put(headers, self._head_pieces(), size_bytes=None)
+            kept = answer.headers.get("Range", "")
+            if answer.status != 308 or kept != f"bytes=0-{self._head_bytes - 1}":
+                raise ConnectionLostError(
+                    f"writing {self._store.url(self._key)} failed: the store kept {kept or 'nothing'} of the first "
+                    f"{self._head_bytes:,} bytes"
+                )
+        except TransferError as error:
+            self._failure = error
+            while not self._parts.empty():
+                self._parts.get_nowait()
+
+    async def _head_pieces(self) -> AsyncIterator[memoryview]:
+        for _ in range(self._last_index):
+            async for piece in _in_pieces(await self._parts.get()):
+                yield piece
+
+    def _range_headers(self, start_byte: int, end_byte: int, *, total: str) -> dict[str, str]:
+        span = f"{start_byte}-{end_byte - 1}" if end_byte > start_byte else "*"
+        return {
+            "Content-Type": self._content_type,
+            "Content-Length": str(end_byte - start_byte),
+            "Content-Range": f"bytes {span}/{total}",
+        }
+
+    async def _put(
+        self, headers: Mapping[str, str], body: AsyncIterator[memoryview], *, size_bytes: int | None
+    ) -> Answer:
+        return await self._store._write(
+            "PUT", self._address, self._key, headers=headers, body=body, size_bytes=size_bytes, absent="session"
+        )
+
+    async def commit(self, digests: Mapping[str, str]) -> Committed:
+        """As the protocol says. The CRC32C goes with the last request, where the service checks it; a service that
+        does not is found out by its answer, and that generation is deleted.
+
+        Source: Google's own client sends the header so, google-cloud-storage `_media/_upload.py`.
+        """
+        self._raise_failure()
+        if self._next_index <= self._last_index:
+            raise SizeMismatchError(
+                f"{self._next_index} of {self._last_index + 1} parts of {self._store.url(self._key)} were sent; the "
+                "key was left as it was"
+            )
+        if self._head is not None:
+            await self._head
+            self._raise_failure()
+        headers = self._range_headers(self._head_bytes, self._size_bytes, total=str(self._size_bytes))
+        headers["X-Goog-Hash"] = f"crc32c={base64_of(digests['crc32c'])}"
+        size_bytes = len(self._last_part)
+        answer = await self._put(headers, _in_pieces(self._last_part), size_bytes=size_bytes)
+        if answer.status == 308:
+            raise ConnectionLostError(
+                f"writing {self._store.url(self._key)} failed: the store misses bytes of it", hint="it begins anew"
+            )
+        return await self._store._committed(self._key, answer, digests["crc32c"])
+
+    async def abort(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            await asyncio.wait([self._head])
+        self._last_part = b""
+        target = self._store._target("abandoning the upload of", self._key, needs=_WRITE_RIGHTS, absent="session")
+        # The service answers 499 to a cancelled session, and drops one it was not told about after a week:
+        # https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
+        with contextlib.suppress(TransferError):
+            await self._store._api.ask("DELETE", self._address, target, headers={"Content-Length": "0"})
+
+
+async def _in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
+    """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
+    for body in bodies:
+        view = memoryview(body)
+        for start_byte in range(0, len(view), _PIECE_BYTES):
+            yield view[start_byte : start_byte + _PIECE_BYTES]
+
+
+def _describe(item: Mapping[str, Any]) -> ObjectInfo:
+    checksums = {"crc32c": item.get("crc32c"), "md5": item.get("md5Hash")}
+    created = item.get("timeCreated")
+    return ObjectInfo(
+        key=item["name"],
+        size_bytes=int(item["size"]),
+        etag=str(item["generation"]),
+        version_id=str(item["generation"]),
+        modified_at=datetime.fromisoformat(created) if created else None,
+        checksums={name: hex_of(value) for name, value in checksums.items() if value},
+        metadata=ObjectMetadata(
+            content_type=str(item.get("contentType") or ""),
+            content_encoding=str(item.get("contentEncoding") or ""),
+            content_language=str(item.get("contentLanguage") or ""),
+            content_disposition=str(item.get("contentDisposition") or ""),
+            cache_control=str(item.get("cacheControl") or ""),
+            user=dict(item.get("metadata") or {}),
+        ),
+    )
+
+
+def _resource(key: str, metadata: ObjectMetadata) -> dict[str, Any]:
+    """Return the object resource of an upload; tags have no place in it, which `skyferry.metadata` has reported."""
+    headers = {name: getattr(metadata, field) for name, field in _HEADER_FIELDS.items() if getattr(metadata, field)}
+    return {"name": key, **headers} | ({"metadata": dict(metadata.user)} if metadata.user else {})
+
+
+def _multipart_head(boundary: str, resource: Mapping[str, Any], content_type: str) -> bytes:
+    """Return what comes before the content in a multipart upload.
+
+    Source: https://cloud.google.com/storage/docs/uploading-objects#uploading-an-object (JSON API).
+    """
+    return (
+        f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(resource)}\r\n"
+        f"--{boundary}\r\nContent-Type: {content_type}\r\n\r\n"
+    ).encode()
