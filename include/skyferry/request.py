@@ -7,9 +7,7 @@ boolean, because a wrong guess would move other objects than were meant.
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, Self, cast
 
 from pydantic import (
@@ -22,12 +20,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from skyferry.errors import RequestError
 from skyferry.selection import MAX_DATA_CHARACTERS, Selection
 from skyferry.urls import URL_PATTERN, Kind, Location, ensure_disjoint, parse_location
+from skyferry.validation_text import found_text, problem_text, reason_error, unknown_name_text
 
 OnConflict = Literal["replace_if_different", "skip", "replace", "fail"]
 Verify = Literal["checksum", "readback"]
@@ -297,74 +295,6 @@ def params_defaults() -> dict[str, JsonValue]:
     }
 
 
-def unknown_name_text(name: object, names: Iterable[str]) -> str:
-    """Return the problem with a name that no field has, and the nearest one that there is."""
-    shown = name if isinstance(name, str) else repr(name)[:60]
-    close = difflib.get_close_matches(shown[:60].lower(), list(names), n=1, cutoff=0.6)
-    hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
-    return f"{found_text(shown)} is not a parameter; {hint}"
-
-
-def problem_text(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """Return what is wrong with one field of a model: its name, what was expected, what was found."""
-    if detail["type"] == "skyferry":
-        return str(detail["ctx"]["reason"])
-    name = ".".join(str(part) for part in detail["loc"])
-    field = _field_at(model, detail["loc"])
-    expected = expected_text(field) if field is not None else detail["msg"]
-    if detail["type"] == "missing":
-        return f"{name} is missing; expected {expected}"
-    # A connection pasted as a URI holds a password: it is not shown.
-    found = (
-        "another text" if name.endswith("conn_id") and isinstance(detail["input"], str) else found_text(detail["input"])
-    )
-    return f"{name} is {found}; expected {expected}"
-
-
-def expected_text(field: FieldInfo) -> str:
-    """Return in words which values a field takes."""
-    extra = field.json_schema_extra
-    if isinstance(extra, dict) and "expected" in extra:
-        return str(extra["expected"])
-    options = getattr(field.annotation, "__args__", ())
-    if options:
-        return "one of " + ", ".join(str(option) for option in options)
-    low = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), None)
-    high = next((bound.le for bound in field.metadata if hasattr(bound, "le")), None)
-    return f"a whole number from {low:,} to {high:,}"
-
-
-def found_text(value: object) -> str:
-    """Return a value as JSON would show it, shortened to one short line, whatever it is."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        # str() of a huge integer takes quadratic time, and Python refuses it beyond 4,300 digits.
-        return str(value) if value.bit_length() < 64 else "a number of more than 19 digits"
-    if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 80 else f'"{value[:60]}..." ({len(value):,} characters)'
-    if isinstance(value, Mapping):
-        return f"an object of {len(value):,} fields"
-    if isinstance(value, Sequence):
-        return f"a list of {len(value):,}"
-    return repr(value)[:80] if isinstance(value, float) else f"a {type(value).__name__}"
-
-
-def _field_at(model: type[BaseModel], location: tuple[int | str, ...]) -> FieldInfo | None:
-    """Return the field an error is about, going down into models that are fields of models."""
-    field: FieldInfo | None = None
-    current: object = model
-    for part in location:
-        if not (isinstance(current, type) and issubclass(current, BaseModel)):
-            return None
-        fields = {each.alias or name: each for name, each in current.model_fields.items()}
-        field = fields.get(str(part))
-        current = field.annotation if field is not None else None
-    return field
-
-
 def _nullable_names() -> tuple[str, ...]:
     return tuple(
         field.alias or name
@@ -374,8 +304,7 @@ def _nullable_names() -> tuple[str, ...]:
 
 
 def _as_problem(error: RequestError) -> PydanticCustomError:
-    # The reason travels as a value: pydantic fills in braces of a template, and keys may hold braces.
-    return PydanticCustomError("skyferry", "{reason}", {"reason": re.sub(r"; nothing was changed$", "", str(error))})
+    return reason_error(str(error).removesuffix("; nothing was changed"))
 
 
 def _join_problems(problems: list[str], *, count: int) -> str:

@@ -1,0 +1,111 @@
+"""What is wrong with a value, in words: the errors of a pydantic model as messages for the person who wrote it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+_REASON_TYPE = "skyferry"
+
+
+def reason_error(reason: str) -> PydanticCustomError:
+    """Return an error a validator may raise, whose message is just this reason.
+
+    The reason travels as a value: pydantic fills in the braces of a message template, and names may hold braces.
+    """
+    return PydanticCustomError(_REASON_TYPE, "{reason}", {"reason": reason})
+
+
+def problem_text(detail: ErrorDetails, model: type[BaseModel], *, names_field: bool = True) -> str:
+    """Return what is wrong with one field: what was expected, what was found, and the nearest name if that is wrong.
+
+    Args:
+        model: The model that was validated; fields that are models are gone down into.
+        names_field: Begin with the field's name (unless the reason does so itself).
+    """
+    if detail["type"] == _REASON_TYPE:
+        return str(detail["ctx"]["reason"])
+    *parents, last = detail["loc"] or ("",)
+    if detail["type"] == "extra_forbidden":
+        return unknown_name_text(last, _field_names(model, parents))
+    name = ".".join(str(part) for part in detail["loc"])
+    subject = f"{name} is " if names_field else ""
+    field = _field_at(model, detail["loc"])
+    expected = expected_text(field) if field is not None else detail["msg"]
+    if detail["type"] == "missing":
+        return f"{subject}missing; expected {expected}"
+    # A connection pasted as a URI holds a password: it is not shown.
+    is_hidden = str(last).endswith("conn_id") and isinstance(detail["input"], str)
+    found = "another text" if is_hidden else found_text(detail["input"])
+    return f"{subject}{found}; expected {expected}" if names_field else f"found {found}; expected {expected}"
+
+
+def unknown_name_text(name: object, names: Iterable[str]) -> str:
+    """Return the problem with a name that no field has, and the nearest one that there is."""
+    shown = name if isinstance(name, str) else repr(name)[:60]
+    close = difflib.get_close_matches(shown[:60].lower(), list(names), n=1, cutoff=0.6)
+    hint = f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
+    return f"{found_text(shown)} is not a known name; {hint}"
+
+
+def expected_text(field: FieldInfo) -> str:
+    """Return in words which values a field takes."""
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "expected" in extra:
+        return str(extra["expected"])
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return f"a group of {', '.join(_names(field.annotation))}"
+    options = get_args(field.annotation)
+    if options:
+        return "one of " + ", ".join(str(option) for option in options)
+    low = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), None)
+    high = next((bound.le for bound in field.metadata if hasattr(bound, "le")), None)
+    return f"a whole number from {low:,} to {high:,}"
+
+
+def found_text(value: object) -> str:
+    """Return a value as JSON would show it, shortened to one short line, whatever it is."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        # str() of a huge integer takes quadratic time, and Python refuses it beyond 4,300 digits.
+        return str(value) if value.bit_length() < 64 else "a number of more than 19 digits"
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 80 else f'"{value[:60]}..." ({len(value):,} characters)'
+    if isinstance(value, Mapping):
+        return f"a group of {len(value):,} fields"
+    if isinstance(value, Sequence):
+        return f"a list of {len(value):,}"
+    return repr(value)[:80] if isinstance(value, float) else f"a {type(value).__name__}"
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _field_names(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    if not location:
+        return _names(model)
+    field = _field_at(model, location)
+    inner = field.annotation if field is not None else None
+    return _names(inner) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
+
+
+def _field_at(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:
+    """Return the field an error is about, going down into models that are fields of models."""
+    field: FieldInfo | None = None
+    current: object = model
+    for part in location:
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return field
+        fields = {each.alias or name: each for name, each in current.model_fields.items()}
+        field = fields.get(str(part))
+        current = field.annotation if field is not None else None
+    return field
