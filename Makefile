@@ -48,7 +48,7 @@ $(PYTHON_STAMP):
 
 # An npm of the machine knows its registry and certificates; without one, the npm of the wheel is taken. The Node that
 # runs Azurite is always the wheel's.
-$(NODE_STAMP): $(PYTHON_STAMP)
+$(NODE_STAMP): | $(PYTHON_STAMP)
 	@echo "Installing Azurite (450 npm packages)"
 	@cd stack/azurite && PATH="$$PATH:$(CURDIR)/.venv/bin" npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
 	    --loglevel=http 2>&1 | awk '/http fetch/ {if (++n % 50 == 0) {print "  " n " packages fetched"; fflush()}; next} \

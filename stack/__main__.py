@@ -219,7 +219,7 @@ def _failure(layout: Layout, failed: Component, what: str) -> StackError:
 
 
 def _become(wanted: Component) -> None:
-    """Replace this process by a component of the recorded stack, so that supervisord's child is the component itself."""
+    """Replace this process by a component of the recorded stack: then supervisord's child is the component itself."""
     layout = recorded_layout()
     if layout is None:
         raise StackError("no stack was started here")
