@@ -1,6 +1,5 @@
 # syntax=docker/dockerfile:1
-# Skyferry with Airflow. Target `production` (the default) is what docker-compose.yaml runs; target `emulators` adds
-# the emulators of the local stack for its profile of that name.
+# Skyferry with Airflow: the one image of every Airflow service in docker-compose.yaml.
 
 FROM python:3.12.12-slim-bookworm AS base
 # PYTHONDONTWRITEBYTECODE stays unset: without bytecode every Airflow process takes twice as long to start.
@@ -18,16 +17,6 @@ RUN sed -n '/^uv==/,/^ *#/p' requirements-dev.txt > /tmp/uv.txt \
     && pip install --no-cache-dir --require-hashes --no-deps -r /tmp/uv.txt \
     && python -m venv .venv \
     && uv pip sync --python .venv/bin/python --no-cache --require-hashes --compile-bytecode requirements.txt
-
-FROM packages AS emulator-packages
-RUN uv pip install --python .venv/bin/python --no-cache --require-hashes --compile-bytecode -r requirements-dev.txt
-COPY stack stack
-RUN cd stack/azurite && npm ci --omit=dev --ignore-scripts --no-audit --no-fund
-
-FROM base AS emulators
-COPY --from=emulator-packages /opt/skyferry /opt/skyferry
-RUN mkdir /data && chown 50000:0 /data
-USER 50000:0
 
 FROM packages AS application
 COPY pyproject.toml ./
