@@ -15,10 +15,10 @@ Start it with the form, or with a conf such as
 {"source": "s3://shop-exports/orders/", "destination": "az://lake/raw/orders/", "data": "**/*.csv"}
 ```
 
-from the command line (`airflow dags test transfer -c '{...}'`, `airflow dags trigger transfer -c '{...}'`) or over REST.
-`"dry_run": true` shows what would be done. `{"id": "orders_to_lake"}` takes source, destination and everything else from
-that route; whatever else the conf holds wins over the route. The form sends all of its fields, so to start a route by
-form use the route's own DAG, `transfer__<id>`.
+from the command line (`airflow dags test transfer -c '{...}'`, `airflow dags trigger transfer -c '{...}'`) or over
+REST. `"dry_run": true` shows what would be done. `{"id": "orders_to_lake"}` takes source, destination and everything
+else from that route; whatever else the conf holds wins over the route. The form sends all of its fields, so to start a
+route by form use the route's own DAG, `transfer__<id>`.
 
 A connection must be one of those `include/config/defaults.yaml` allows, or the one the named route has for that place.
 """

@@ -1,8 +1,9 @@
-"""One DAG `transfer__<id>` for each route file: the route's values are the form's defaults, its schedule is the DAG's."""
+"""One DAG `transfer__<id>` for each route file: its values are the form's defaults, its schedule is the DAG's."""
 
 from __future__ import annotations
 
 from airflow.sdk import get_parsing_context
+
 from airflow_bridge.route_files import ROUTE_DAG_PREFIX, routes_to_build
 from airflow_bridge.transfer_params import route_params
 from operators.transfer_dag import build_transfer_dag

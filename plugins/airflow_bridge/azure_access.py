@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
+from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
+from airflow.sdk import Connection
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
 
-from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
-from airflow.sdk import Connection
 from airflow_bridge.instance_metadata import no_credentials_error, uses_instance_metadata
 from skyferry.errors import AccessDeniedError, ConnectionConfigError
 from skyferry.stores.azure import AzureStore, azure_client_options

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.log import mask_secret
 from google.auth.credentials import AnonymousCredentials, Credentials, TokenState
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 
-from airflow.exceptions import AirflowException
-from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
-from airflow.sdk import Connection
-from airflow.sdk.log import mask_secret
 from airflow_bridge.instance_metadata import no_credentials_error, uses_instance_metadata
 from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError
 from skyferry.stores.base import Store
@@ -40,8 +40,8 @@ class GcsAccess:
     Make it outside the event loop: it asks Airflow for the connection.
 
     Args:
-        connection: Of type `google_cloud_platform`. Its extra may name another `endpoint_url`, for private endpoints and
-            emulators; without it, `STORAGE_EMULATOR_HOST` is taken as Google's own clients do.
+        connection: Of type `google_cloud_platform`. Its extra may name another `endpoint_url`, for private endpoints
+            and emulators; without it, `STORAGE_EMULATOR_HOST` is taken as Google's own clients do.
         max_objects_in_flight: How many requests run at the same time.
     """
 

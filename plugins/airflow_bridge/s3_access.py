@@ -7,11 +7,11 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import Connection
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.sdk import Connection
 from airflow_bridge.instance_metadata import uses_instance_metadata
 from skyferry.errors import ConnectionConfigError
 from skyferry.stores.base import Store

@@ -11,9 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging import Logger
+from typing import Protocol
 
 from skyferry.errors import TransferError
+
+
+class _ErrorLog(Protocol):
+    def error(self, message: str, /, *arguments: object) -> None: ...
 
 
 class StageFailed(SystemExit):
@@ -33,7 +37,7 @@ class StageFailed(SystemExit):
 
 
 @contextmanager
-def failing_plainly(log: Logger) -> Iterator[None]:
+def failing_plainly(log: _ErrorLog) -> Iterator[None]:
     """Let a block's foreseen errors leave it as `StageFailed`, logged in one line.
 
     Raises:
@@ -46,5 +50,5 @@ def failing_plainly(log: Logger) -> Iterator[None]:
         raise StageFailed(str(error), error) from error
     except asyncio.CancelledError:
         message = "the task was stopped; every destination key shows the old object or the whole new one"
-        log.error(message)  # noqa: TRY400 - somebody stopped the task: nothing to trace
+        log.error(message)
         raise StageFailed(message, None) from None

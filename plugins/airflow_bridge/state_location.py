@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from airflow.configuration import AIRFLOW_HOME
+from skyferry.routes import Defaults
+
 from airflow_bridge.transfer_connections import StoreUse
 from skyferry.errors import RequestError
 from skyferry.request import DEFAULT_CONN_IDS
-from skyferry.routes import Defaults
 from skyferry.urls import parse_location
 
 STATE_URL_VARIABLE = "SKYFERRY_STATE_URL"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from airflow.sdk import Connection
+
 from airflow_bridge.transfer_connections import StoreUse, find_connection
 from skyferry.stores.base import Store
 from skyferry.urls import Location

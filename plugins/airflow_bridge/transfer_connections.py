@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
+
 from skyferry.errors import ConnectionConfigError
 from skyferry.urls import Location
 

@@ -9,12 +9,14 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skyferry.urls import Location
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
+
+    Lineage: TypeAlias = OperatorLineage[Any, Any]
 
 
 def dataset_name(location: Location, *, account_name: str) -> tuple[str, str]:
@@ -31,9 +33,7 @@ def dataset_name(location: Location, *, account_name: str) -> tuple[str, str]:
     return f"{location.kind}://{location.bucket}", name
 
 
-def transfer_lineage(
-    source: tuple[str, str], destination: tuple[str, str], *, report: Mapping[str, Any]
-) -> OperatorLineage:
+def transfer_lineage(source: tuple[str, str], destination: tuple[str, str], *, report: Mapping[str, Any]) -> Lineage:
     """Return the lineage of a run; its numbers are those of the report.
 
     Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Param
-from skyferry.request import params_defaults, params_schema
 from skyferry.routes import Route
+
+from skyferry.request import params_defaults, params_schema
 
 _REQUIRED_WITHOUT_ROUTE = ("source", "destination")
 
@@ -18,19 +19,15 @@ def on_demand_params() -> dict[str, Param]:
     neither does.
     """
     defaults = params_defaults()
-    return {
-        name: Param(defaults.get(name), **_nullable(schema) if name in _REQUIRED_WITHOUT_ROUTE else schema)
-        for name, schema in params_schema().items()
-    }
+    schemas: dict[str, dict[str, Any]] = {**params_schema()}
+    for name in _REQUIRED_WITHOUT_ROUTE:
+        schemas[name] = schemas[name] | {"type": ["string", "null"]}
+    return {name: Param(defaults.get(name), **schema) for name, schema in schemas.items()}
 
 
 def route_params(route: Route) -> dict[str, Param]:
     """Return the Params of a route's own DAG: the route's values are the defaults."""
     values = route.request().to_conf()
-    schemas = params_schema()
+    schemas: dict[str, dict[str, Any]] = {**params_schema()}
     schemas["id"] = schemas["id"] | {"enum": [route.id]}
     return {name: Param(values[name], **schema) for name, schema in schemas.items()}
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    return schema | {"type": ["string", "null"]}

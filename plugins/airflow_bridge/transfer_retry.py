@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import RetryPolicy
 from airflow.sdk.definitions.retry_policy import RetryDecision
+
 from airflow_bridge.stage_failure import StageFailed
 from skyferry.errors import RetryableError, ThrottledError, TransferError
 
@@ -54,5 +55,5 @@ class TransferRetryPolicy(RetryPolicy):
 def _delay_seconds(error: RetryableError, try_number: int) -> float:
     first = THROTTLED_DELAY_SECONDS if isinstance(error, ThrottledError) else RETRYABLE_DELAY_SECONDS
     # 2 ** 20 is far beyond the longest delay, and keeps the power finite whatever `retries` says.
-    doubled = min(first * 2 ** min(try_number - 1, 20), MAX_DELAY_SECONDS)
+    doubled: float = min(first * 2 ** min(try_number - 1, 20), MAX_DELAY_SECONDS)
     return max(doubled, min(error.retry_after_seconds or 0.0, MAX_DELAY_SECONDS))

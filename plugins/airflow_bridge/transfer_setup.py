@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from skyferry.routes import Defaults, Route, check_local_root, find_route, load_defaults
+
 from airflow_bridge.state_location import state_use
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse, check_connection_allowed
 from skyferry.errors import RequestError, UnknownRouteError
 from skyferry.request import TransferRequest, request_from_conf
-from skyferry.routes import Defaults, Route, check_local_root, find_route, load_defaults
 from skyferry.state import Run
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def setup_from_run(
     """
     defaults = load_defaults()
     conf = dag_run.conf or {}
-    route = _route_of(conf, route_id)
-    request = request_from_conf(pinned_request if pinned_request is not None else _merged_conf(conf, route))
+    route = route_of_conf(conf, route_id)
+    request = request_of_conf(conf, route) if pinned_request is None else request_from_conf(pinned_request)
     source, destination = _uses(request)
     route_uses = _uses(route.request()) if route else ()
     for use in (source, destination):
@@ -82,7 +83,27 @@ def setup_from_run(
     )
 
 
-def _route_of(conf: Mapping[str, Any], route_id: str | None) -> Route | None:
+def request_of_conf(conf: Mapping[str, Any], route: Route | None) -> TransferRequest:
+    """Return the request of a conf, with the route's values where the conf has none; null counts as none.
+
+    Raises:
+        RequestError: A parameter is wrong, missing or unknown.
+    """
+    given = {name: value for name, value in conf.items() if value is not None}
+    base = dict(route.request().to_conf()) if route else {}
+    for side in ("source", "destination"):
+        # Another kind of store needs another connection than the route's.
+        if side in given and base and _scheme(given[side]) != _scheme(base[side]):
+            del base[f"{side}_conn_id"]
+    return request_from_conf(base | given)
+
+
+def route_of_conf(conf: Mapping[str, Any], route_id: str | None) -> Route | None:
+    """Return the route of the DAG, or the one the conf's `id` names; None for a request that stands on its own.
+
+    Raises:
+        UnknownRouteError: The conf leaves source or destination to a route that does not exist.
+    """
     named = route_id or conf.get("id")
     if not isinstance(named, str):
         return None
@@ -93,17 +114,6 @@ def _route_of(conf: Mapping[str, Any], route_id: str | None) -> Route | None:
         if route_id or not (conf.get("source") and conf.get("destination")):
             raise
         return None
-
-
-def _merged_conf(conf: Mapping[str, Any], route: Route | None) -> dict[str, Any]:
-    """Return the conf with the route's values where it has none; null counts as none."""
-    given = {name: value for name, value in conf.items() if value is not None}
-    base = dict(route.request().to_conf()) if route else {}
-    for side in ("source", "destination"):
-        # Another kind of store needs another connection than the route's.
-        if side in given and base and _scheme(given[side]) != _scheme(base[side]):
-            del base[f"{side}_conn_id"]
-    return base | given
 
 
 def _scheme(url: object) -> str:

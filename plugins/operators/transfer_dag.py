@@ -5,18 +5,44 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Param
+
 from airflow_bridge.transfer_retry import TransferRetryPolicy
+from airflow_bridge.transfer_setup import request_of_conf, route_of_conf
 from operators.transfer_copy import BATCH_NAME_VARIABLE, CopyBatchOperator
 from operators.transfer_plan import PlanTransferOperator
 from operators.transfer_report import ReportTransferOperator
 from operators.transfer_stage import COPY_TASK_ID, PLAN_TASK_ID, REPORT_TASK_ID
+from skyferry.errors import TransferError
 
 RETRIES_VARIABLE = "SKYFERRY_RETRIES"
 _DEFAULT_RETRIES = 2
 _RETRY_DELAY = timedelta(seconds=2)
-"""For what the retry policy leaves to Airflow (a worker that was killed); short, as `airflow dags test` waits for it."""
+"""For what the retry policy leaves to Airflow (a worker that was killed); short: `dags test` waits for it."""
+
+
+class TransferDag(DAG):
+    """A DAG whose `airflow dags test` refuses a wrong conf with one message instead of a traceback.
+
+    The scheduler and the API server check a conf by themselves, and answer with one message.
+    """
+
+    route_id: str | None = None
+
+    def test(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the DAG once in this process; see `airflow.sdk.DAG.test`.
+
+        Raises:
+            SystemExit: The conf holds no valid request; nothing was run.
+        """
+        try:
+            conf = kwargs.get("run_conf") or {}
+            request_of_conf(conf, route_of_conf(conf, self.route_id))
+        except TransferError as error:
+            raise SystemExit(str(error)) from None
+        return super().test(*args, **kwargs)
 
 
 def build_transfer_dag(
@@ -29,7 +55,7 @@ def build_transfer_dag(
     schedule: str | None = None,
     route_id: str | None = None,
     max_active_runs: int,
-) -> DAG:
+) -> TransferDag:
     """Return the DAG of one route, or of on-demand transfers.
 
     Costs no I/O and imports no store's client: DAG files are parsed every few seconds.
@@ -40,7 +66,7 @@ def build_transfer_dag(
         max_active_runs: One for a route: two runs of it at a time would do the same work twice.
     """
     retries = {"retries": _retries(), "retry_delay": _RETRY_DELAY, "retry_policy": TransferRetryPolicy()}
-    with DAG(
+    with TransferDag(
         dag_id,
         description=description,
         doc_md=doc_md,
@@ -59,6 +85,7 @@ def build_transfer_dag(
         ).expand(batch=plan.output)
         report = ReportTransferOperator(task_id=REPORT_TASK_ID, route_id=route_id, trigger_rule="all_done", **retries)
         copy >> report
+    dag.route_id = route_id
     return dag
 
 

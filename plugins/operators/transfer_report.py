@@ -1,4 +1,4 @@
-"""The last task of a transfer: adds up what happened, tells it to people, history and lineage, and has the last word."""
+"""The last task of a transfer: adds up what happened for people, history and lineage, and has the last word."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from operators.transfer_stage import TransferStageOperator
 from skyferry.errors import TransferError, TransferIncompleteError
 
 if TYPE_CHECKING:
-    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
+
+    from airflow_bridge.transfer_lineage import Lineage
     from airflow_bridge.transfer_setup import TransferSetup
     from skyferry.report import Report
 
@@ -29,7 +30,7 @@ class ReportTransferOperator(TransferStageOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._lineage: OperatorLineage | None = None
+        self._lineage: Lineage | None = None
 
     def run_stage(self, context: Context) -> dict[str, Any]:
         is_planned = self.pinned_request(context) is not None
@@ -66,7 +67,7 @@ class ReportTransferOperator(TransferStageOperator):
         report = self.run_coroutine(coroutine)
         if not is_planned:
             # There may be an older plan of this run, whose numbers must not turn a failed one green.
-            report = replace(report, state="failed", problems=(_PLAN_FAILED, *report.problems))
+            report = replace(report, state="failed", problems=report.problems or (_PLAN_FAILED,))
         self._lineage = transfer_lineage(
             dataset_name(transfer.source.location, account_name=stores.account_name(transfer.source)),
             dataset_name(transfer.destination.location, account_name=stores.account_name(transfer.destination)),
@@ -74,10 +75,10 @@ class ReportTransferOperator(TransferStageOperator):
         )
         return report
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:
         """Return what the run read and wrote."""
         return self._lineage
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage | None:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage | None:
         """Return what the run read and wrote before it failed."""
         return self._lineage

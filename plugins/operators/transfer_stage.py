@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
+
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
 from airflow_bridge.transfer_setup import TransferSetup, setup_from_run
@@ -31,7 +32,7 @@ class TransferStageOperator(BaseOperator):
         route_id: The route this DAG belongs to; None for the on-demand DAG.
     """
 
-    template_fields: ClassVar[Sequence[str]] = ()
+    template_fields: Sequence[str] = ()
 
     def __init__(self, *, route_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
