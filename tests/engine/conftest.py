@@ -29,7 +29,7 @@ class Workshop:
 
     def __init__(self, root: Path) -> None:
         self.source, self.destination, self.state = root / "in", root / "out", root / "state"
-        self.source.mkdir()
+        self.source.mkdir(exist_ok=True)
         self.wrap_source: Wrapper = lambda store: store
         self.wrap_destination: Wrapper = lambda store: store
 
