@@ -284,8 +284,10 @@ def load_routes(folder: Path | None = None) -> tuple[list[Route], list[ConfigPro
         problems.extend(file_problems)
         if route is not None:
             routes.append(route)
-    for path in sorted(folder.glob("*.yml")):
-        problems.append(ConfigProblem(str(path), 0, f'route files end in ".yaml"; rename it to {path.stem}.yaml'))
+    problems.extend(
+        ConfigProblem(str(path), 0, f'route files end in ".yaml"; rename it to {path.stem}.yaml')
+        for path in sorted(folder.glob("*.yml"))
+    )
     return routes, problems
 
 

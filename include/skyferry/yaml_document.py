@@ -137,7 +137,7 @@ class _Builder:
 
     def _value(self, event: yaml.Event, events: _Events, location: Location) -> JsonValue:
         self._check_plain(event, location)
-        self.document.lines.setdefault(location, event.start_mark.line + 1)
+        self.document.lines.setdefault(location, _line(event))
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(events, location)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -166,7 +166,7 @@ class _Builder:
                 raise self._refused(event, "a list or group as a name; if the value holds { or [, quote it")
             self._check_plain(event, location)
             name = str(event.value)
-            line = event.start_mark.line + 1
+            line = _line(event)
             if name in values:
                 first = self.document.lines[(*location, name)]
                 self._note(line, f"{'.'.join(map(str, (*location, name)))}: given twice, first on line {first}")
@@ -186,7 +186,11 @@ class _Builder:
         self.document.problems.append(ConfigProblem(self.file, line, message))
 
     def _refused(self, event: yaml.Event, message: str) -> YamlError:
-        return YamlError(ConfigProblem(self.file, event.start_mark.line + 1, message))
+        return YamlError(ConfigProblem(self.file, _line(event), message))
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
 
 
 def _scalar(event: yaml.ScalarEvent) -> JsonValue:

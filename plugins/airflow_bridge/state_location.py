@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from airflow.configuration import AIRFLOW_HOME
-from skyferry.routes import Defaults
 
 from airflow_bridge.transfer_connections import StoreUse
+from skyferry.defaults import Defaults
 from skyferry.errors import RequestError
 from skyferry.request import DEFAULT_CONN_IDS
 from skyferry.urls import parse_location

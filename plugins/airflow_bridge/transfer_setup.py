@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skyferry.routes import Defaults, Route, check_local_root, find_route, load_defaults
-
 from airflow_bridge.state_location import state_use
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse, check_connection_allowed
+from skyferry.defaults import Defaults, check_local_root, load_defaults
 from skyferry.errors import RequestError, UnknownRouteError
 from skyferry.request import TransferRequest, request_from_conf
+from skyferry.routes import Route, find_route
 from skyferry.state import Run
 
 if TYPE_CHECKING:
