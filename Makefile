@@ -84,7 +84,7 @@ env: ## Print what makes a shell part of the stack: eval "$(make -s env)"
 
 .PHONY: demo
 demo: up ## Move a few thousand real files between all stores and check every one of them
-	@$(PY) scripts/demo.py
+	@$(PY) -m demo
 
 # --- Tests and checks -------------------------------------------------------------------------------------------
 

@@ -131,7 +131,8 @@ def _refuse_other_ports(running: Layout) -> None:
 
 def _launch(layout: Layout) -> None:
     check_ports(layout)
-    for folder in (layout.logs, layout.airflow_home, *(layout.data(each) for each in STACK if each.kind == "emulator")):
+    data = [layout.data(each) for each in STACK if each.kind == "emulator"]
+    for folder in (layout.logs, layout.airflow_home, layout.exchange, *data):
         folder.mkdir(parents=True, exist_ok=True)
     layout.state.chmod(0o700)  # it holds the signing secrets and all logs
     layout.record_ports()

@@ -49,6 +49,7 @@ def stack_environment(layout: Layout, inherited: Mapping[str, str] = os.environ)
         **connections(layout),
         **{variable: str(port) for variable, port in layout.ports.items()},
         STATE_VARIABLE: str(layout.state),
+        "SKYFERRY_LOCAL_ROOTS": str(layout.exchange),
         **_search_paths(inherited),
     }
 

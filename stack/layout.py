@@ -36,6 +36,11 @@ class Layout:
         return self.state / "airflow"
 
     @property
+    def exchange(self) -> Path:
+        """The local folder that transfers of the stack may read and write."""
+        return self.state / "exchange"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 
