@@ -17,7 +17,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from skyferry.validation_text import problem_text
-from skyferry.yaml_document import ConfigProblem, YamlDocument, YamlError, read_yaml_file
+from skyferry.yaml_document import ConfigProblem, YamlDocument, YamlError, read_yaml_file, shown_path
 
 CONFIG_VARIABLE = "SKYFERRY_CONFIG"
 """Environment variable that names another configuration folder than the checkout's."""
@@ -59,7 +59,7 @@ def read_model(path: Path, model: type[_Model]) -> tuple[_Model | None, list[Con
     try:
         value = model.model_validate(document.values, context={"stem": path.stem})
     except ValidationError as error:
-        problems += _problems_of(error, model, document, file=str(path))
+        problems += _problems_of(error, model, document, file=shown_path(path))
     problems.sort(key=lambda problem: problem.line)
     return (None if problems else value), problems
 

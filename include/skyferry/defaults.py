@@ -13,6 +13,7 @@ from skyferry.errors import RequestError, RouteConfigError
 from skyferry.request import CONN_ID_PATTERN, DEFAULT_CONN_IDS
 from skyferry.urls import parse_location
 from skyferry.validation_text import reason_error
+from skyferry.yaml_document import shown_path
 
 LOCAL_ROOTS_VARIABLE = "SKYFERRY_LOCAL_ROOTS"
 """Environment variable with more local roots, separated like PATH."""
@@ -113,5 +114,5 @@ def check_local_root(folder: str, roots: Sequence[str]) -> None:
     leads = f" (which leads to {resolved})" if str(resolved) != os.path.normpath(folder) else ""
     raise RequestError(
         f"local folder file://{folder}{leads} is outside the allowed roots; allowed: {', '.join(roots) or 'none'}",
-        hint=f"use a folder below them, or add one to local_roots in {defaults_file()}; nothing was changed",
+        hint=f"use a folder below them, or add one to local_roots in {shown_path(defaults_file())}; nothing was changed",
     )

@@ -38,7 +38,7 @@ from skyferry.request import (
 from skyferry.selection import Selection
 from skyferry.urls import URL_PATTERN, parse_location
 from skyferry.validation_text import problem_text, reason_error
-from skyferry.yaml_document import ConfigProblem
+from skyferry.yaml_document import ConfigProblem, shown_path
 
 SCHEDULE_PRESETS = (
     "@once",
@@ -169,7 +169,7 @@ class Route(BaseModel):
 
     id: str = Field(
         title="Id",
-        description="The name of the route; its file is <id>.yaml, its DAG transfer__<id>.",
+        description="The name of the route; its file is `<id>.yaml`, its DAG `transfer__<id>`.",
         examples=["orders_to_lake"],
         pattern=ID_PATTERN,
         json_schema_extra={"expected": "1 to 63 lower-case letters, digits, _ and -, beginning with a letter or digit"},
@@ -285,7 +285,7 @@ def load_routes(folder: Path | None = None) -> tuple[list[Route], list[ConfigPro
         if route is not None:
             routes.append(route)
     problems.extend(
-        ConfigProblem(str(path), 0, f'route files end in ".yaml"; rename it to {path.stem}.yaml')
+        ConfigProblem(shown_path(path), 0, f'route files end in ".yaml"; rename it to {path.stem}.yaml')
         for path in sorted(folder.glob("*.yml"))
     )
     return routes, problems

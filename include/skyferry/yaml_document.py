@@ -41,7 +41,7 @@ class ConfigProblem:
     """One thing that is wrong with a configuration file.
 
     Attributes:
-        file: The file, as the caller named it.
+        file: The file; relative to the current folder if it lies in it.
         line: From 1; 0 when the problem is the file itself.
         message: Field, what was found, what was expected.
     """
@@ -78,6 +78,12 @@ class YamlDocument:
         return self.lines.get(location, 1)
 
 
+def shown_path(path: Path) -> str:
+    """Return a path as people at a terminal name it: relative to the current folder if it lies in it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def read_yaml_file(path: Path) -> YamlDocument:
     """Return a file's document; reads at most 64 KiB.
 
@@ -86,18 +92,18 @@ def read_yaml_file(path: Path) -> YamlDocument:
     """
     text = _read_text(path)
     try:
-        return _Builder(str(path)).build(yaml.parse(text, Loader=yaml.CSafeLoader))
+        return _Builder(shown_path(path)).build(yaml.parse(text, Loader=yaml.CSafeLoader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise YamlError(ConfigProblem(str(path), line, f"this is not YAML: {error.problem}")) from error
+        raise YamlError(ConfigProblem(shown_path(path), line, f"this is not YAML: {error.problem}")) from error
     except yaml.YAMLError as error:
         reason = getattr(error, "reason", "it holds characters YAML does not allow")
-        raise YamlError(ConfigProblem(str(path), 0, f"this is not YAML: {reason}")) from error
+        raise YamlError(ConfigProblem(shown_path(path), 0, f"this is not YAML: {reason}")) from error
 
 
 def _read_text(path: Path) -> str:
     def refused(message: str, line: int = 0) -> YamlError:
-        return YamlError(ConfigProblem(str(path), line, message))
+        return YamlError(ConfigProblem(shown_path(path), line, message))
 
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
