@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param
@@ -16,6 +16,8 @@ from operators.transfer_plan import PlanTransferOperator
 from operators.transfer_report import ReportTransferOperator
 from operators.transfer_stage import COPY_TASK_ID, PLAN_TASK_ID, REPORT_TASK_ID
 from skyferry.errors import TransferError
+
+_START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 RETRIES_VARIABLE = "SKYFERRY_RETRIES"
 _DEFAULT_RETRIES = 2
@@ -71,6 +73,8 @@ def build_transfer_dag(
         description=description,
         doc_md=doc_md,
         schedule=schedule,
+        # A schedule counts from somewhere; without catch-up it makes no difference how long ago that is.
+        start_date=_START_DATE,
         catchup=False,
         max_active_runs=max_active_runs,
         params=dict(params),

@@ -1,0 +1,165 @@
+"""The DAG files: what they define, and what they must not do while they are parsed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from airflow.sdk import TriggerRule
+
+from skyferry.request import params_defaults, params_schema
+from skyferry.routes import load_routes, route_ids
+from tests.airflow_home import PROJECT
+
+ROUTE = """\
+id: {id}
+source: {{url: "s3://shop/{id}/", conn_id: aws_default}}
+destination: {{url: "gs://archive/{id}/", create: true}}
+schedule: "0 5 * * *"
+copy: {{on_conflict: skip}}
+limits: {{batch_objects: 7}}
+"""
+
+PARSE = """
+import json, os, sys, time
+import airflow.sdk
+from airflow.dag_processing.dagbag import DagBag
+baseline = set(sys.modules)
+started = time.process_time()
+bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+cpu_seconds = time.process_time() - started
+assert not bag.import_errors, bag.import_errors
+print(json.dumps({"cpu_seconds": cpu_seconds, "dags": sorted(bag.dags), "new": sorted(set(sys.modules) - baseline)}))
+"""
+
+
+def parse_in_a_fresh_process(config: Path | None = None, dag_id: str | None = None) -> dict:
+    environment = dict(os.environ)
+    if config is not None:
+        environment["SKYFERRY_CONFIG"] = str(config)
+    if dag_id is not None:
+        environment["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = dag_id
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    result["log"] = done.stdout + done.stderr
+    return result
+
+
+def write_routes(folder: Path, ids: list[str]) -> Path:
+    (folder / "routes").mkdir(parents=True)
+    for route_id in ids:
+        (folder / "routes" / f"{route_id}.yaml").write_text(ROUTE.format(id=route_id))
+    return folder
+
+
+def test_there_is_one_dag_on_demand_and_one_for_each_route_file(dag_bag):
+    assert dag_bag.import_errors == {}
+    assert set(dag_bag.dags) == {"transfer", *(f"transfer__{route_id}" for route_id in route_ids())}
+
+
+def test_every_dag_is_plan_then_copies_then_a_report_that_always_runs(dag_bag):
+    for dag in dag_bag.dags.values():
+        plan, copy, report = (dag.get_task(task_id) for task_id in ("plan", "copy", "report"))
+        assert set(dag.task_ids) == {"plan", "copy", "report"}
+        assert (plan.downstream_task_ids, copy.downstream_task_ids) == ({"copy"}, {"report"})
+        assert copy.is_mapped
+        assert report.trigger_rule == TriggerRule.ALL_DONE
+        assert report.downstream_task_ids == set()
+        assert not dag.catchup
+
+
+def test_nothing_that_may_hold_a_key_is_templated(dag_bag):
+    for dag in dag_bag.dags.values():
+        assert not dag.render_template_as_native_obj
+        for task in dag.tasks:
+            assert tuple(task.template_fields) == ()
+
+
+def test_the_params_are_the_parameters_of_the_request(dag_bag):
+    params = dag_bag.dags["transfer"].params
+    schemas, defaults = params_schema(), params_defaults()
+    assert list(params) == list(schemas)
+    for name, schema in schemas.items():
+        param = params.get_param(name)
+        expected = {key: value for key, value in schema.items() if key != "description"}
+        if name in ("source", "destination"):
+            expected["type"] = ["string", "null"]  # the route that `id` names may supply them
+        assert param.schema == expected
+        assert param.description == schema["description"]
+        assert param.value == defaults.get(name)
+
+
+def test_a_route_s_values_are_the_defaults_of_its_form(dag_bag):
+    routes, _ = load_routes()
+    for route in routes:
+        dag = dag_bag.dags[f"transfer__{route.id}"]
+        assert dag.params.dump() == route.request().to_conf()
+        assert dag.max_active_runs == 1
+
+
+def test_parsing_imports_no_client_of_a_store():
+    new = parse_in_a_fresh_process()["new"]
+    heavy = {"boto3", "botocore", "aiobotocore", "azure", "google", "aiohttp", "obstore", "pandas", "rich"}
+    assert [name for name in new if name.split(".")[0] in heavy] == []
+    working = [f"skyferry.{name}" for name in ("stages", "plan", "stores.s3", "stores.azure", "stores.gcs")]
+    assert [name for name in new if name in working] == []
+
+
+def test_a_hundred_routes_are_parsed_in_a_second(tmp_path):
+    config = write_routes(tmp_path / "config", [f"route-{number:03d}" for number in range(100)])
+    result = parse_in_a_fresh_process(config)
+    assert len(result["dags"]) == 101
+    assert result["cpu_seconds"] < 1.5, "0.6 s when it was written, all but 0.1 of it in Airflow"
+
+
+def test_a_worker_builds_only_the_dag_it_runs(tmp_path):
+    config = write_routes(tmp_path / "config", ["one", "two"])
+    assert parse_in_a_fresh_process(config, "transfer__two")["dags"] == ["transfer", "transfer__two"]
+    assert parse_in_a_fresh_process(config, "transfer")["dags"] == ["transfer"]
+
+
+BAD_ROUTES = {
+    "misspelt": "id: misspelt\nsource: {url: 's3://shop/a/'}\ndestinaton: {url: 'gs://archive/'}\n",
+    "hostile": "id: hostile\nsource: !!python/object/apply:os.system ['touch PWNED']\n",
+    "tabs": "id: tabs\n\tsource: x\n",
+    "huge": "id: huge\ndescription: " + "x" * 10_000_000,
+    "renamed": ROUTE.format(id="good"),
+}
+
+
+def test_bad_route_files_are_left_out_with_a_warning_each_and_take_no_other_down(tmp_path):
+    config = write_routes(tmp_path / "config", ["good"])
+    for stem, text in BAD_ROUTES.items():
+        (config / "routes" / f"{stem}.yaml").write_text(text)
+    result = parse_in_a_fresh_process(config)
+    assert result["dags"] == ["transfer", "transfer__good"]
+    for stem in BAD_ROUTES:
+        assert re.search(rf"route left out: \S*{stem}\.yaml:", result["log"]), f"no warning about {stem}.yaml"
+    assert 'did you mean "destination"' in result["log"]
+
+
+def test_a_route_s_schedule_is_its_dag_s(tmp_path, monkeypatch):
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("SKYFERRY_CONFIG", str(write_routes(tmp_path / "config", ["nightly"])))
+    dag = DagBag(str(PROJECT / "dags")).dags["transfer__nightly"]
+    assert dag.schedule == "0 5 * * *"
+    assert dag.params["batch_objects"] == 7
+    assert dag.params["on_conflict"] == "skip"
+    assert dag.start_date is not None, "Airflow schedules nothing without one"
+
+
+def test_the_dags_survive_airflow_s_serialisation(dag_bag):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag in dag_bag.dags.values():
+        restored = DagSerialization.deserialize_dag(json.loads(json.dumps(DagSerialization.serialize_dag(dag))))
+        assert restored.dag_id == dag.dag_id
+        assert restored.get_task("copy").has_retry_policy
