@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import itertools
 import mimetypes
 import os
@@ -209,22 +210,34 @@ class LocalStore:
     def _delete(self, info: ObjectInfo) -> bool:
         """Claim the file by renaming it, look at what was claimed, and only then remove it.
 
-        A file put at the path between look and rename is claimed too; it is put back.
+        A file put at the path between look and rename is claimed too; it is put back. The name of the claim follows
+        from the file's, so that whoever deletes after a crash in between finds it and finishes.
         """
         path = self._path(info.key)
+        claim = path.with_name(f"{TEMPORARY_PREFIX}claim-{_short_digest(path.name)}{TEMPORARY_SUFFIX}")
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return self._finish_claim(path, claim, info)
         if _describe(info.key, status).etag != info.etag:
             raise self._changed(info)
-        claimed = self._temporary_path(path)
-        os.rename(path, claimed)
-        if _identity(os.lstat(claimed)) != _identity(status):
-            os.link(claimed, path)
-            os.unlink(claimed)
+        if claim.exists():
+            claim = self._temporary_path(path)  # left by a crash, for another version; not ours to overwrite
+        os.rename(path, claim)
+        return self._finish_claim(path, claim, info)
+
+    def _finish_claim(self, path: Path, claim: Path, info: ObjectInfo) -> bool:
+        """Remove a claimed file if it is the version to be deleted, else put it back; False when nothing is claimed."""
+        try:
+            status = os.lstat(claim)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if not _is_renamed(status, info.etag):
+            os.link(claim, path)
+            os.unlink(claim)
             raise self._changed(info)
-        os.unlink(claimed)
+        with contextlib.suppress(FileNotFoundError):  # a cut-off worker finished it meanwhile
+            os.unlink(claim)
         _sync_folder(path.parent)
         return True
 
@@ -398,16 +411,21 @@ def _describe(key: str, status: os.stat_result) -> ObjectInfo:
     return ObjectInfo(
         key=key,
         size_bytes=status.st_size,
-        # The change time is in it, because the modification time can be set back; renaming and linking move it too.
+        # The change time is in it, because the modification time can be set back; renaming and linking move it too:
+        # see `_is_renamed`.
         etag=f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}",
         metadata=ObjectMetadata(content_type=(content_type or "") if encoding is None else ""),
         unreadable_because=_UNREADABLE.get(kind, ""),
     )
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    """What stays the same when a file is renamed."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def _is_renamed(status: os.stat_result, etag: str) -> bool:
+    """Tell whether this is the file of that etag; renaming it has changed the time at its end, and nothing else."""
+    return etag.rpartition("-")[0] == _describe("", status).etag.rpartition("-")[0]
+
+
+def _short_digest(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
 
 
 def _walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
