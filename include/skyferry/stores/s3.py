@@ -228,7 +228,7 @@ class S3Store:
 
     async def _metadata(self, key: str, answer: dict[str, Any]) -> ObjectMetadata:
         tags = await self._tags(key, _version(answer)) if answer.get("TagCount") else {}
-        headers = {field: answer.get(name) or "" for name, field in _HEADER_FIELDS.items()}
+        headers: dict[str, Any] = {field: answer.get(name) or "" for name, field in _HEADER_FIELDS.items()}
         return ObjectMetadata(**headers, user=dict(answer.get("Metadata") or {}), tags=tags)
 
     async def _tags(self, key: str, version_id: str | None) -> dict[str, str]:
@@ -385,6 +385,7 @@ class S3Upload:
         self._replaces = replaces
         self._parts: dict[int, dict[str, Any]] = {}
         self._part_md5s: dict[int, str] = {}
+        self._part_bytes: dict[int, int] = {}
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
         number = index + 1
@@ -395,9 +396,11 @@ class S3Upload:
             self._store._fail(error, f"writing part {number} of", self._key, needs="s3:PutObject")
         integrity.pop("ContentMD5", None)
         self._parts[index] = {"PartNumber": number, "ETag": answer["ETag"], **integrity}
+        self._part_bytes[index] = len(body)
         self._part_md5s[index] = digests["md5"]
 
     async def commit(self, digests: Mapping[str, str]) -> Committed:
+        self._require_all_parts()
         whole = (
             {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"]), "ChecksumType": "FULL_OBJECT"}
             if self._store._sends_checksums
@@ -416,6 +419,15 @@ class S3Upload:
         return self._store._committed(
             self._key, self._size_bytes, answer, expected_etag=expected, etag_proof="etag"
         )
+
+    def _require_all_parts(self) -> None:
+        """Refuse to commit less than was announced: endpoints that ignore checksums would show it."""
+        sent_bytes = sum(self._part_bytes.values())
+        if sent_bytes != self._size_bytes:
+            raise SizeMismatchError(
+                f"{sent_bytes:,} of {self._size_bytes:,} bytes of {self._store.url(self._key)} were sent in "
+                f"{len(self._parts)} parts; the key was left as it was"
+            )
 
     async def abort(self) -> None:
         # Whatever the store answers, the caller has a better error to report; a lifecycle rule removes what is left.

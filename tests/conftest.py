@@ -1,0 +1,47 @@
+"""The emulators, started once for a test session that needs them, each on a free port."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.components import component
+from stack.running import Endpoint, running
+
+AZURITE_ACCOUNT = "devstoreaccount1"
+# Azurite's published key: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """S3, SQS and the rest of AWS; lists 50 keys a page, so that several pages cost little."""
+    environment = {"MOTO_S3_DEFAULT_MAX_KEYS": "50"}
+    with running(component("moto"), tmp_path_factory.mktemp("moto"), environment=environment) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """Azure Blob Storage; the account's address is `<url>/devstoreaccount1`."""
+    with running(component("azurite"), tmp_path_factory.mktemp("azurite")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """Cloud Storage; `tests.faults.gcs_front` adds the preconditions it lacks."""
+    with running(component("fake-gcs-server"), tmp_path_factory.mktemp("fake-gcs-server")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of corpora named by SKYFERRY_CORPORA; tests that need it are left out when it is unset."""
+    folder = os.environ.get("SKYFERRY_CORPORA", "")
+    if not folder:
+        pytest.skip("SKYFERRY_CORPORA is not set")
+    return Path(folder)
