@@ -137,8 +137,10 @@ class ObjectTransfer:
         metadata, lost = fit_metadata(restore_metadata(info.metadata or ObjectMetadata()), self._destination.kind)
         if needs_source_note(info) and self._destination.capabilities.holds_metadata:
             metadata = with_source_note(metadata, source_note(self._source.url(info.key), info))
+        if not self._source.capabilities.holds_metadata:
+            lost = ()  # a content type guessed from a file's name is nobody's loss
         return _Content(
-            info=info, digests=digests, source_verified_by=source_verified_by, metadata=metadata, lost=tuple(lost)
+            info=info, digests=digests, source_verified_by=source_verified_by, metadata=metadata, lost=lost
         )
 
     # Small objects
