@@ -21,6 +21,7 @@ from skyferry.stores.base import Store
 from skyferry.stores.gcs import GcsStore
 from skyferry.stores.local import LocalStore
 from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_session import DirectSession
 from stack.running import Endpoint
 from tests.conftest import AZURITE_ACCOUNT, AZURITE_KEY
 from tests.faults.gcs_front import cloud_storage
@@ -151,6 +152,7 @@ async def open_s3(url: str) -> AsyncIterator[Callable[[str], Store]]:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         read_timeout=10,
+        http_session_cls=DirectSession,
     )
     async with get_session().create_client(
         "s3",

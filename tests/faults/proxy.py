@@ -355,7 +355,8 @@ async def _write_response(writer: asyncio.StreamWriter, request: Request, respon
     stays_open = not is_cut and response.announces_length
     if not stays_open:
         headers += [("Connection", "close")]
-    writer.write(_head(f"HTTP/1.1 {response.status} Fault", headers) + response.body[: response.cut_after_bytes])
+    body = b"" if request.method == "HEAD" else response.body[: response.cut_after_bytes]
+    writer.write(_head(f"HTTP/1.1 {response.status} Fault", headers) + body)
     await writer.drain()
     if is_cut and response.resets:
         # Let the client read what was sent: an RST throws away what lies in its receive buffer.

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -145,9 +145,9 @@ class GcsStore:
         while True:
             address = self._api.address(f"/storage/v1{bucket_path(self.bucket)}/o", query)
             page = (await self._api.ask("GET", address, target)).json()
-            for item in page.get("items", ()):
-                if item["name"] != start_after:
-                    yield _describe(item)
+            for info in _describe_all(page.get("items", ()), target):
+                if info.key != start_after:
+                    yield info
             token = page.get("nextPageToken")
             if not token:
                 return
@@ -161,7 +161,8 @@ class GcsStore:
         target = self._target("looking at", key, needs="storage.objects.get")
         address = self._object_address(key, {"fields": _OBJECT_FIELDS})
         try:
-            return _describe((await self._api.ask("GET", address, target)).json())
+            answer = await self._api.ask("GET", address, target)
+            return _describe_all([answer.json()], target)[0]
         except SourceMissingError:
             return None
 
@@ -275,7 +276,7 @@ class GcsStore:
 
     async def _committed(self, key: str, answer: Answer, crc32c: str) -> Committed:
         """Compare what the store says it holds with what was sent; wrong content is removed again."""
-        info = _describe(answer.json())
+        info = _describe_all([answer.json()], answer.target)[0]
         found = info.checksums.get("crc32c")
         if found is None or found == crc32c:
             return Committed(info=info, verified_by="crc32c" if found else None)
@@ -449,6 +450,13 @@ async def _in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
         view = memoryview(body)
         for start_byte in range(0, len(view), _PIECE_BYTES):
             yield view[start_byte : start_byte + _PIECE_BYTES]
+
+
+def _describe_all(items: Iterable[Mapping[str, Any]], target: Target) -> list[ObjectInfo]:
+    try:
+        return [_describe(item) for item in items]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ConnectionLostError(f"{target} failed: the answer lacks {error}") from None
 
 
 def _describe(item: Mapping[str, Any]) -> ObjectInfo:

@@ -1,6 +1,7 @@
 """Requests to Google's JSON API for Cloud Storage: addresses, authorisation, deadlines, and what failures mean.
 
-No request follows a redirect, goes to another host than the endpoint, or is sent twice.
+No request follows a redirect or goes to another host than the endpoint. None is sent twice, save that aiohttp repeats
+a read or a deletion once when the pooled connection it was written to turns out to be closed (RFC 9112 section 9.3.1).
 """
 
 from __future__ import annotations
@@ -67,15 +68,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer whose status is 2xx, or 308 from an upload session."""
+    """A whole answer to a request whose status is 2xx, or 308 from an upload session."""
 
+    target: Target
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """Return the JSON object in the body."""
-        values: dict[str, Any] = json.loads(self.body)
+        """Return the JSON object in the body; an answer without one did not come from Cloud Storage."""
+        try:
+            values = json.loads(self.body)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise ConnectionLostError(f"{self.target} failed: the answer is no JSON object")
         return values
 
 
@@ -138,11 +145,13 @@ class GcsApi:
                 allow_redirects=False,
                 auto_decompress=False,
             ) as response:
-                answer = Answer(status=response.status, headers=response.headers, body=await response.read())
+                answer = Answer(
+                    target=target, status=response.status, headers=response.headers, body=await response.read()
+                )
         except Exception as error:  # whatever the client raises has a translation
             # Without the cause: the client's texts hold whole addresses, and the one of an upload session is a secret.
             raise _translate_transport(error, target) from None
-        if answer.status // 100 == 2 or answer.status == 308:
+        if answer.status // 100 == 2 or (answer.status == 308 and target.absent == "session"):
             return answer
         raise _translate_answer(answer, target)
 

@@ -1,0 +1,486 @@
+"""What a store says and does when the network, the service or its answers are at fault."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from skyferry.checksums import digest
+from skyferry.errors import (
+    AccessDeniedError,
+    BucketMissingError,
+    ChecksumMismatchError,
+    ConnectionLostError,
+    DestinationChangedError,
+    ObjectArchivedError,
+    PermanentError,
+    RetryableError,
+    SizeMismatchError,
+    SourceChangedError,
+    ThrottledError,
+    TransferError,
+)
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.stores.gcs import GcsStore
+from tests.conftest import AZURITE_KEY
+from tests.contract.conftest import ACCESS_TOKEN, SECRET_KEY, Subject
+from tests.faults.proxy import (
+    Fault,
+    FaultProxy,
+    Forward,
+    Request,
+    Response,
+    answer,
+    cut_reply,
+    delay,
+    drop_reply,
+    fault_proxy,
+    flip_reply_byte,
+    flip_request_byte,
+    refuse,
+)
+
+BODY = bytes(range(256)) * 40
+
+
+def _proxy(subject: Subject) -> FaultProxy:
+    assert subject.proxy is not None
+    return subject.proxy
+
+
+async def _stored(subject: Subject) -> ObjectInfo:
+    """Store an object and return it as a listing describes it."""
+    await subject.put("object", BODY)
+    infos = [info async for info in subject.store.list_objects()]
+    _proxy(subject).clear()
+    return infos[0]
+
+
+def _is_content(request: Request) -> bool:
+    """Tell requests that carry an object's bytes from those that only describe it."""
+    return request.method == "PUT" or "uploadType=multipart" in request.target
+
+
+def _require_no_secret(error: BaseException) -> None:
+    shown = "".join(traceback.format_exception(error)) + str(error) + repr(error)
+    for secret in (AZURITE_KEY, ACCESS_TOKEN, SECRET_KEY, "Signature=", "SharedKey ", "Bearer ", "upload_id"):
+        assert secret not in shown
+
+
+# The service is at fault
+
+
+@pytest.mark.parametrize("status", [503, 429])
+async def test_throttling_says_how_long_to_wait(remote: Subject, status: int) -> None:
+    info = await _stored(remote)
+    _proxy(remote).inject(answer(status, headers={"Retry-After": "7"}, body=_error_body(remote, status, "SlowDown")))
+    for request in (remote.store.read_object(info), remote.put("other", b"x"), remote.store.delete_object(info)):
+        with pytest.raises(ThrottledError) as raised:
+            await request
+        assert raised.value.retry_after_seconds == 7
+        _require_no_secret(raised.value)
+
+
+async def test_server_fault_is_a_lost_connection_and_is_not_asked_again(remote: Subject) -> None:
+    info = await _stored(remote)
+    _proxy(remote).inject(answer(500, body=_error_body(remote, 500, "InternalError")))
+    with pytest.raises(ConnectionLostError, match="object"):
+        await remote.store.read_object(info)
+    assert _proxy(remote).count("GET") == 1
+    with pytest.raises(ConnectionLostError, match="other"):
+        await remote.put("other", b"x")
+    assert _proxy(remote).count("PUT") + _proxy(remote).count("POST") == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused_credentials_name_the_right_that_is_needed(remote: Subject, status: int) -> None:
+    info = await _stored(remote)
+    _proxy(remote).inject(answer(status, body=_error_body(remote, status, "AccessDenied")))
+    needs = {"s3": "s3:GetObject", "az": "SAS with the letter r", "gs": "storage.objects.get"}[remote.store.kind]
+    with pytest.raises(AccessDeniedError, match=needs) as raised:
+        await remote.store.read_object(info)
+    assert remote.store.url("object") in str(raised.value)
+    _require_no_secret(raised.value)
+
+
+async def test_redirects_are_not_followed(remote: Subject) -> None:
+    info = await _stored(remote)
+    proxy = _proxy(remote)
+    async with fault_proxy(proxy.url) as elsewhere:
+        for status in (301, 302, 307, 308):
+            proxy.clear()
+            proxy.inject(answer(status, headers={"Location": f"{elsewhere.url}/latest/meta-data/"}))
+            for request in (remote.store.read_object(info), remote.put("other", b"x")):
+                with pytest.raises(TransferError):
+                    await request
+        assert elsewhere.requests == []
+
+
+async def test_listing_that_repeats_itself_ends(remote: Subject) -> None:
+    pages = {
+        "s3": b"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>"
+        b"<NextContinuationToken>again</NextContinuationToken></ListBucketResult>",
+        "az": b'<?xml version="1.0"?><EnumerationResults ContainerName="c"><Blobs/><NextMarker>again</NextMarker>'
+        b"</EnumerationResults>",
+        "gs": b'{"items": [], "nextPageToken": "again"}',
+    }
+    content_type = "application/json" if remote.store.kind == "gs" else "application/xml"
+    page = answer(200, headers={"Content-Type": content_type}, body=pages[remote.store.kind])
+    _proxy(remote).inject(page, times=10)
+    with pytest.raises(ConnectionLostError, match="round in circles"):
+        await remote.keys()
+    assert _proxy(remote).count() <= 3
+
+
+# The connection is at fault
+
+
+@pytest.mark.parametrize("resets", [True, False])
+async def test_reply_that_breaks_off_is_never_content(remote: Subject, resets: bool) -> None:
+    info = await _stored(remote)
+    _proxy(remote).inject(cut_reply(1_000, resets=resets))
+    for request in (remote.store.read_object(info), remote.store.read_range(info, 0, 5_000)):
+        with pytest.raises((ConnectionLostError, SizeMismatchError), match="object") as raised:
+            await request
+        _require_no_secret(raised.value)
+
+
+async def test_reply_without_a_length_that_breaks_off_is_never_content(remote: Subject) -> None:
+    info = await _stored(remote)
+    _proxy(remote).inject(cut_reply(1_000, resets=False, announces_length=False))
+    with pytest.raises((ConnectionLostError, SizeMismatchError), match="object"):
+        await remote.store.read_object(info)
+    with pytest.raises((ConnectionLostError, SizeMismatchError), match="object"):
+        await remote.store.read_range(info, 0, 5_000)
+
+
+async def test_read_succeeds_again_after_a_reset(remote: Subject) -> None:
+    info = await _stored(remote)
+    _proxy(remote).inject(refuse())
+    with pytest.raises(ConnectionLostError, match="object"):
+        await remote.store.read_object(info)
+    # aiohttp repeats a request once when a pooled connection turns out to be closed, and the stores never do.
+    assert _proxy(remote).count("GET") <= 2
+    _proxy(remote).clear()
+    assert (await remote.store.read_object(info))[1] == BODY
+
+
+async def test_no_server_is_a_lost_connection(remote: Subject) -> None:
+    info = await _stored(remote)
+    _proxy(remote).inject(refuse())
+    for request in _every_request(remote, info):
+        with pytest.raises(ConnectionLostError) as raised:
+            await request
+        _require_no_secret(raised.value)
+
+
+def _every_request(subject: Subject, info: ObjectInfo) -> list[Awaitable[Any]]:
+    store = subject.store
+    return [
+        store.check_bucket(),
+        store.create_bucket(),
+        subject.keys(),
+        store.stat("object"),
+        store.read_object(info),
+        store.read_range(info, 0, 1),
+        subject.put("other", b"x"),
+        subject.upload("other", b"x" * (subject.part_bytes + 1)),
+        store.delete_object(info),
+    ]
+
+
+async def test_lost_reply_to_a_small_write_shows_up_as_our_own_object(remote: Subject) -> None:
+    _proxy(remote).inject(drop_reply(), matches=_is_content, times=1)
+    # Either the loss itself, or the conflict with ourselves that the HTTP client's repetition ran into.
+    with pytest.raises((ConnectionLostError, DestinationChangedError), match="object"):
+        await remote.put("object", BODY)
+    with pytest.raises(DestinationChangedError, match="object"):
+        await remote.put("object", BODY)
+    assert await remote.content("object") == BODY
+
+
+async def test_lost_reply_to_a_commit_shows_up_as_our_own_object(remote: Subject) -> None:
+    body = BODY * (remote.part_bytes // len(BODY) + 1)
+    commit = {"s3": ("POST", "uploadId="), "az": ("PUT", "comp=blocklist"), "gs": ("PUT", "upload_id=")}
+    method, target = commit[remote.store.kind]
+    is_last = "/*" if remote.store.kind == "gs" else "\0"
+    _proxy(remote).inject(
+        drop_reply(),
+        method=method,
+        target_contains=target,
+        matches=lambda request: not request.header("Content-Range").endswith(is_last),
+        times=1,
+    )
+    with pytest.raises((ConnectionLostError, DestinationChangedError), match="large"):
+        await remote.upload("large", body)
+    with pytest.raises(DestinationChangedError, match="large"):
+        await remote.upload("large", body)
+    assert await remote.content("large") == body
+
+
+async def test_stream_that_breaks_fails_every_further_part_and_leaves_nothing(gs: Subject) -> None:
+    body = bytes(4 * gs.part_bytes)
+    _proxy(gs).inject(answer(503, headers={"Retry-After": "3"}), method="PUT")
+    upload = await gs.store.start_upload(
+        "large", size_bytes=len(body), part_bytes=gs.part_bytes, metadata=ObjectMetadata(), replaces=None
+    )
+
+    async def send() -> Committed:
+        for index, part in enumerate(gs.parts(body)):
+            await upload.put_part(index, part, {})
+        return await upload.commit(await digest(body, {"crc32c"}))
+
+    for _ in range(2):
+        with pytest.raises(ThrottledError):
+            await send()
+    await upload.abort()
+    assert await gs.store.stat("large") is None
+
+
+async def test_stream_waits_for_a_slow_source(gs: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence counts from the end of what is sent, not from the start of the request."""
+    monkeypatch.setattr("skyferry.stores.gcs_api.SILENCE_SECONDS", 0.3)
+    body = bytes(4 * gs.part_bytes)
+    upload = await gs.store.start_upload(
+        "large", size_bytes=len(body), part_bytes=gs.part_bytes, metadata=ObjectMetadata(), replaces=None
+    )
+    for index, part in enumerate(gs.parts(body)):
+        await upload.put_part(index, part, {})
+        await asyncio.sleep(0.2)
+    committed = await upload.commit(await digest(body, {"crc32c"}))
+    assert committed.verified_by == "crc32c"
+
+
+async def test_silence_is_given_up(remote: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    if remote.store.kind == "s3":
+        pytest.skip("the S3 client is made by its caller, who sets its time-outs")
+    info = await _stored(remote)
+    monkeypatch.setattr(f"skyferry.stores.{_module(remote)}.deadline_seconds", lambda size_bytes: 0.2)
+    _proxy(remote).inject(delay(3))
+    with pytest.raises(ConnectionLostError, match="object"):
+        await remote.store.read_object(info)
+
+
+def _module(subject: Subject) -> str:
+    return {"az": "azure", "gs": "gcs_api"}[subject.store.kind]
+
+
+# Bytes change on their way
+
+
+async def test_flipped_byte_of_a_reply_does_not_fit_the_published_checksum(remote: Subject) -> None:
+    await remote.put("object", BODY)
+    info = await remote.store.stat("object")
+    assert info is not None
+    _proxy(remote).inject(flip_reply_byte(100), method="GET")
+    read, content = await remote.store.read_object(info)
+    algorithms = set(info.checksums) & {"md5", "crc32c", "crc64nvme"}
+    assert algorithms
+    assert await digest(content, algorithms) != {name: info.checksums[name] for name in algorithms}
+    assert read.checksums == info.checksums
+
+
+@pytest.mark.parametrize("previous", [None, b"previous content"])
+async def test_flipped_byte_of_a_small_write_is_refused(remote: Subject, previous: bytes | None) -> None:
+    replaces = (await remote.put("object", previous)).info if previous else None
+    _proxy(remote).inject(flip_request_byte(-200), matches=_is_content)
+    with pytest.raises(ChecksumMismatchError, match="object") as raised:
+        await remote.put("object", BODY, replaces=replaces)
+    _require_no_secret(raised.value)
+    assert await remote.content("object") == previous
+
+
+async def test_flipped_byte_of_a_part_is_refused(remote: Subject) -> None:
+    body = BODY * (2 * remote.part_bytes // len(BODY))
+    _proxy(remote).inject(flip_request_byte(5_000), method="PUT", times=1)
+    with pytest.raises(ChecksumMismatchError, match="large"):
+        await remote.upload("large", body)
+    assert await remote.store.stat("large") is None
+    assert await remote.keys() == []
+
+
+async def test_flipped_byte_that_a_service_does_not_notice_is_no_evidence(remote: Subject) -> None:
+    """As with S3-compatible endpoints and emulators that check nothing: here the checks are beneath the flip."""
+    if remote.store.kind == "az":
+        pytest.skip("Azurite checks by itself")
+    proxy = _proxy(remote)
+    proxy.always = _without_declared_checksums()
+    proxy.inject(flip_request_byte(-200), matches=_is_content)
+    try:
+        committed = await remote.put("object", BODY)
+    except ChecksumMismatchError:
+        assert remote.store.kind == "gs"
+        assert await remote.store.stat("object") is None
+    else:
+        assert committed.verified_by is None
+
+
+def _without_declared_checksums() -> Fault:
+    async def fault(request: Request, forward: Forward) -> Response:
+        headers = tuple(pair for pair in request.headers if not pair[0].lower().startswith("x-amz-checksum"))
+        return await forward(replace(request, headers=headers))
+
+    return fault
+
+
+async def test_gcs_deletes_wrong_content_that_a_session_showed(gs: Subject) -> None:
+    """An endpoint that ignores X-Goog-Hash shows the object; the answer's CRC32C gives it away."""
+    proxy = _proxy(gs)
+    proxy.always = None
+    proxy.inject(flip_request_byte(-1), method="PUT")
+    with pytest.raises(ChecksumMismatchError, match="that generation was removed again"):
+        await gs.upload("large", BODY * 60)
+    assert await gs.store.stat("large") is None
+
+
+# One vendor's own
+
+
+async def test_azure_archived_blob_is_named_as_such(az: Subject) -> None:
+    info = await _stored(az)
+    _proxy(az).inject(answer(409, headers={"x-ms-error-code": "BlobArchived"}))
+    with pytest.raises(ObjectArchivedError, match="rehydration"):
+        await az.store.read_object(info)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        (412, "LeaseIdMissing", "end the lease"),
+        (409, "BlobTypeMismatch", "append or page blob"),
+        (400, "InvalidBlobOrBlock", "unfinished blocks"),
+        (409, "BlobImmutableDueToPolicy", "immutability"),
+    ],
+)
+async def test_azure_obstacles_say_what_to_do(az: Subject, status: int, code: str, text: str) -> None:
+    _proxy(az).inject(answer(status, headers={"x-ms-error-code": code}))
+    with pytest.raises(PermanentError, match=text):
+        await az.put("object", b"x")
+
+
+async def test_azure_tags_that_may_not_be_read_are_reported(az: Subject) -> None:
+    info = (await az.put("object", BODY, metadata=ObjectMetadata(tags={"a": "b", "c": "d"}))).info
+    _proxy(az).inject(
+        answer(403, headers={"x-ms-error-code": "AuthorizationPermissionMismatch"}), target_contains="comp=tags"
+    )
+    read, content = await az.store.read_object(info)
+    assert content == BODY
+    assert read.metadata is not None
+    assert read.metadata.tags == {}
+    assert read.metadata.withheld == (
+        "2 tags could not be read: that needs Storage Blob Data Owner, or a SAS with the letter t",
+    )
+
+
+async def test_azure_reads_tags_only_of_blobs_that_have_some(az: Subject) -> None:
+    info = await _stored(az)
+    await az.store.read_object(info)
+    assert [request.method for request in _proxy(az).requests] == ["GET"]
+
+
+async def test_azure_writes_a_small_object_over_the_blocks_of_a_given_up_upload(az: Subject) -> None:
+    upload = await az.store.start_upload(
+        "object", size_bytes=20, part_bytes=10, metadata=ObjectMetadata(), replaces=None
+    )
+    await upload.put_part(0, b"0123456789", await az.part_digests(b"0123456789"))
+    await upload.abort()
+    for key, body in (("object", b""), ("object", b"content")):
+        current = await az.store.stat(key)
+        await az.put(key, body, replaces=current)
+        assert await az.content(key) == body
+
+
+async def test_gcs_reads_a_listed_object_with_one_request(gs: Subject) -> None:
+    info = await _stored(gs)
+    await gs.store.read_object(info)
+    assert _proxy(gs).count() == 1
+
+
+async def test_gcs_notices_another_generation_by_the_reply(gs: Subject) -> None:
+    """For endpoints that ignore `ifGenerationMatch` on reads, as fake-gcs-server does."""
+    old = await _stored(gs)
+    await gs.put("object", BODY[::-1], replaces=old)
+    _proxy(gs).always = None
+    with pytest.raises(SourceChangedError, match="object"):
+        await gs.store.read_object(old)
+
+
+async def test_gcs_session_stays_at_the_endpoint_of_the_connection(gs: Subject) -> None:
+    async with fault_proxy(_proxy(gs).url) as elsewhere:
+
+        async def misdirect(request: Request, forward: Forward) -> Response:
+            response = await forward(request)
+            path = response.header("Location").split("/upload/", 1)[1]
+            headers = tuple(pair for pair in response.headers if pair[0].lower() != "location")
+            return replace(response, headers=(*headers, ("Location", f"{elsewhere.url}/upload/{path}")))
+
+        _proxy(gs).inject(misdirect, method="POST", target_contains="uploadType=resumable")
+        await gs.upload("large", BODY * 60)
+        assert elsewhere.requests == []
+
+
+async def test_gcs_sends_its_token_with_every_request(gs: Subject) -> None:
+    await gs.upload("large", BODY * 60)
+    await gs.content("large")
+    assert {request.header("Authorization") for request in _proxy(gs).requests} == {f"Bearer {ACCESS_TOKEN}"}
+
+
+async def test_gcs_credentials_that_give_no_token_are_access_denied(gs: Subject) -> None:
+    class RefreshError(Exception):
+        """As google.auth raises it: the text holds the token endpoint's answer."""
+
+        retryable = False
+
+    async def token() -> str | None:
+        raise RefreshError(f"invalid_grant {ACCESS_TOKEN}")
+
+    async with aiohttp.ClientSession() as session:
+        store = GcsStore(session, token, gs.store.bucket, endpoint=_proxy(gs).url)
+        with pytest.raises(AccessDeniedError, match="RefreshError") as raised:
+            await store.stat("object")
+    _require_no_secret(raised.value)
+    assert _proxy(gs).requests == []
+
+
+async def test_gcs_says_which_of_bucket_and_object_is_missing(gs: Subject) -> None:
+    message = "The specified bucket does not exist."
+    body = json.dumps({"error": {"code": 404, "message": message, "errors": [{"reason": "notFound"}]}}).encode()
+    info = await _stored(gs)
+    _proxy(gs).inject(answer(404, body=body))
+    with pytest.raises(BucketMissingError):
+        await gs.store.read_object(info)
+
+
+async def test_gcs_rate_limit_in_a_403_is_throttling(gs: Subject) -> None:
+    body = json.dumps({"error": {"code": 403, "message": "x", "errors": [{"reason": "rateLimitExceeded"}]}}).encode()
+    _proxy(gs).inject(answer(403, body=body))
+    with pytest.raises(ThrottledError):
+        await gs.store.stat("object")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>login</html>", b"[]", b"{}", b'{"name": "object"}'])
+async def test_gcs_answer_that_is_no_description_is_a_lost_connection(gs: Subject, body: bytes) -> None:
+    """As a captive portal or a proxy gives it, with status 200."""
+    _proxy(gs).inject(answer(200, body=body))
+    for request in (gs.put("object", b"x"), gs.store.stat("object")):
+        with pytest.raises(ConnectionLostError, match="object failed: the answer"):
+            await request
+
+
+async def test_gcs_expired_session_is_retryable(gs: Subject) -> None:
+    _proxy(gs).inject(answer(410), method="PUT")
+    with pytest.raises(RetryableError, match="session is gone"):
+        await gs.upload("large", b"x")
+
+
+def _error_body(subject: Subject, status: int, code: str) -> bytes:
+    if subject.store.kind == "gs":
+        return json.dumps({"error": {"code": status, "message": code, "errors": [{"reason": code}]}}).encode()
+    return f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>m</Message></Error>'.encode()
