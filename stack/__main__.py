@@ -224,7 +224,7 @@ def _become(wanted: Component) -> None:
     layout = recorded_layout()
     if layout is None:
         raise StackError("no stack was started here")
-    environment = {**os.environ, **stack_environment(layout)}
+    environment = {**os.environ, **stack_environment(layout), **wanted.environment}
     command = wanted.command(layout.port(wanted), layout.data(wanted))
     os.execve(command[0], command, environment)  # noqa: S606 - no shell is the point
 

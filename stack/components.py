@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -49,6 +49,7 @@ class Component:
         default_port: Its port when that variable is unset.
         listens: False for an Airflow process whose health is asked at the API server's port.
         health: What a healthy component answers.
+        environment: Added to the environment of its process.
         deadline_seconds: When to give up waiting for that answer.
     """
 
@@ -59,6 +60,7 @@ class Component:
     default_port: int
     listens: bool = True
     health: Health
+    environment: Mapping[str, str] = field(default_factory=dict)
     deadline_seconds: int
 
     def url(self, port: int) -> str:
@@ -67,7 +69,7 @@ class Component:
 
 
 def _moto(port: int, folder: Path) -> list[str]:
-    return [sys.executable, "-m", "moto.server", "--host", HOST, "--port", str(port)]
+    return [sys.executable, "-P", "-m", "moto.server", "--host", HOST, "--port", str(port)]
 
 
 def _azurite(port: int, folder: Path) -> list[str]:
@@ -100,14 +102,14 @@ def _fake_gcs_server(port: int, folder: Path) -> list[str]:
 
 def _gcp_storage_emulator(port: int, folder: Path) -> list[str]:
     return [
-        *(sys.executable, "-m", "gcp_storage_emulator", "start"),
+        *(sys.executable, "-P", "-m", "gcp_storage_emulator", "start"),
         *("--host", HOST, "--port", str(port), "--in-memory"),
     ]
 
 
 def _airflow(name: str) -> Callable[[int, Path], list[str]]:
     def command(port: int, folder: Path) -> list[str]:
-        return [sys.executable, "-m", "airflow", *AIRFLOW_COMMANDS[name]]
+        return [sys.executable, "-P", "-m", "airflow", *AIRFLOW_COMMANDS[name]]
 
     return command
 
@@ -153,6 +155,9 @@ STACK: Final[tuple[Component, ...]] = (
         port_variable="GCS_PORT",
         default_port=4443,
         health=Health("/_internal/healthcheck"),
+        # It buffers an upload several times over; collecting garbage early takes the peak for an object of 1 GiB from
+        # 6 GiB to 4 GiB, and no time.
+        environment={"GOGC": "20"},
         deadline_seconds=60,
     ),
     _airflow_component("api-server", "metadatabase"),

@@ -53,7 +53,7 @@ def running(
     Raises:
         ComponentError: It ended, or was not healthy before its deadline.
     """
-    process, endpoint = _start(component, folder, port, {**os.environ, **(environment or {})})
+    process, endpoint = _start(component, folder, port, {**os.environ, **component.environment, **(environment or {})})
     try:
         yield endpoint
     finally:
