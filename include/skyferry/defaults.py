@@ -114,5 +114,5 @@ def check_local_root(folder: str, roots: Sequence[str]) -> None:
     leads = f" (which leads to {resolved})" if str(resolved) != os.path.normpath(folder) else ""
     raise RequestError(
         f"local folder file://{folder}{leads} is outside the allowed roots; allowed: {', '.join(roots) or 'none'}",
-        hint=f"use a folder below them, or add one to local_roots in {shown_path(defaults_file())}; nothing was changed",
+        hint=f"use a folder below them, or add it to local_roots in {shown_path(defaults_file())}; nothing was changed",
     )

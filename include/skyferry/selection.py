@@ -9,10 +9,10 @@ In a glob `*` is any run of characters but `/`, `?` one of them, `[a-z]` and `[!
 alternatives, and `**`, alone between slashes, any number of folders (`**/*.csv`; `2026/**` is everything below).
 Names that begin with a dot are names like any other; case matters. `[*]` is a literal `*`; a backslash is a backslash.
 
-Matching takes time proportional to pattern times key, whatever they hold. That is why glob libraries that build one
-backtracking expression for the whole key are not used: `*a*a*a*a*b` against a long run of `a` takes them minutes. Here
-a path element is matched by the standard library's `fnmatch`, whose expressions do not backtrack across a `*`, and the
-elements between `**` are matched like characters between `*`.
+Matching takes time proportional to pattern times key, whatever they hold. A path element is matched by the standard
+library's `fnmatch`, whose expressions do not backtrack across a `*`, and the elements between `**` are matched like the
+characters between `*`. Glob libraries for file systems are not used: they take `a//b` for `a/b`, and one expression
+for the whole key backtracks across each `**` (wcmatch 12: 17 s for six of them and a key of 120 characters).
 """
 
 from __future__ import annotations
