@@ -1,4 +1,4 @@
-"""An Airflow of the test run's own: home, database and configuration in a temporary folder, seen by child processes too.
+"""An Airflow of the test run's own, in a temporary folder; child processes see it too.
 
 Airflow reads its settings when it is first imported, so `use_own_airflow` comes before that: conftest files of the
 folders that need Airflow call it while they are loaded.
@@ -7,12 +7,15 @@ folders that need Airflow call it while they are loaded.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from stack.environment import AZURITE_ACCOUNT, AZURITE_KEY
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -52,3 +55,37 @@ def _settings(home: Path) -> dict[str, str]:
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "SKYFERRY_LOCAL_ROOTS": str(home / "roots"),
     }
+
+
+def connection_variables(*, moto: str, azurite: str, gcs: str, secret: str = "testing") -> dict[str, str]:
+    """Return the default connections to emulators as Airflow's environment variables.
+
+    Args:
+        secret: The S3 secret key; moto takes any.
+    """
+    connections = {
+        "aws_default": {
+            "conn_type": "aws",
+            "login": "testing",
+            "password": secret,
+            "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
+        },
+        "wasb_default": {
+            "conn_type": "wasb",
+            "login": AZURITE_ACCOUNT,
+            "extra": {"connection_string": azurite_connection_string(azurite)},
+        },
+        "google_cloud_default": {
+            "conn_type": "google_cloud_platform",
+            "extra": {"is_anonymous": True, "project": "skyferry", "endpoint_url": gcs},
+        },
+    }
+    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
+
+
+def azurite_connection_string(azurite: str) -> str:
+    """Return the connection string of Azurite's well-known account."""
+    return (
+        f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
+        f"BlobEndpoint={azurite}/{AZURITE_ACCOUNT};"
+    )
