@@ -95,7 +95,9 @@ def read_yaml_file(path: Path) -> YamlDocument:
         return _Builder(shown_path(path)).build(yaml.parse(text, Loader=yaml.CSafeLoader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise YamlError(ConfigProblem(shown_path(path), line, f"this is not YAML: {error.problem}")) from error
+        is_glob = "alias" in str(error.context) or "anchor" in str(error.context)
+        hint = "; quote a text that begins with * or &" if is_glob else ""
+        raise YamlError(ConfigProblem(shown_path(path), line, f"this is not YAML: {error.problem}{hint}")) from error
     except yaml.YAMLError as error:
         reason = getattr(error, "reason", "it holds characters YAML does not allow")
         raise YamlError(ConfigProblem(shown_path(path), 0, f"this is not YAML: {reason}")) from error

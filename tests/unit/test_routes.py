@@ -1,0 +1,258 @@
+"""Routes: the examples, each kind of mistake with file and line, and folders in which some files are wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from skyferry.config_folder import project_folder
+from skyferry.errors import RouteConfigError, UnknownRouteError
+from skyferry.reference import route_schema_text
+from skyferry.request import request_from_conf
+from skyferry.routes import Route, find_route, load_route, load_routes, route_ids, routes_folder
+
+GOOD = """\
+id: orders
+source: {url: s3://shop/orders}
+destination:
+  url: az://lake/raw
+"""
+
+
+def written(folder: Path, text: str, name: str = "orders") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    written(folder, text)
+    routes, found = load_routes(folder)
+    assert routes == []
+    return [str(problem).removeprefix(f"{folder}/") for problem in found]
+
+
+def test_a_short_route_has_the_defaults_of_a_request(tmp_path: Path) -> None:
+    route = load_route(written(tmp_path, GOOD))
+    assert (route.description, route.schedule) == ("", None)
+    conf = {"id": "orders", "source": "s3://shop/orders", "destination": "az://lake/raw"}
+    assert route.request() == request_from_conf(conf)
+
+
+def test_each_field_of_a_route_reaches_the_request(tmp_path: Path) -> None:
+    text = """\
+id: orders
+description: Orders
+source: {url: "s3://shop/orders", conn_id: aws_shop}
+destination: {url: "gs://archive", conn_id: gcs_archive, create: true}
+data: "**/*.csv"
+schedule: "*/10 * * * *"
+copy: {keep_source: false, on_conflict: fail, verify: readback}
+limits: {max_objects_in_flight: 8, batch_objects: 50, batch_bytes: 1048576}
+"""
+    route = load_route(written(tmp_path, text))
+    assert route.schedule == "*/10 * * * *"
+    assert route.request().to_conf() == {
+        "id": "orders",
+        "source": "s3://shop/orders/",
+        "source_conn_id": "aws_shop",
+        "destination": "gs://archive/",
+        "destination_conn_id": "gcs_archive",
+        "create_destination": True,
+        "data": "**/*.csv",
+        "copy": False,
+        "on_conflict": "fail",
+        "verify": "readback",
+        "dry_run": False,
+        "max_objects_in_flight": 8,
+        "batch_objects": 50,
+        "batch_bytes": 1048576,
+    }
+
+
+def test_the_examples_are_valid_and_match_their_schema() -> None:
+    routes, found = load_routes(project_folder() / "include/config/routes")
+    assert found == []
+    kinds = {(route.request().source_location.kind, route.request().destination_location.kind) for route in routes}
+    assert kinds >= {("s3", "az"), ("s3", "gs"), ("file", "s3")}
+    schema = json.loads(route_schema_text())
+    for path in (project_folder() / "include/config/routes").glob("*.yaml"):
+        jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            GOOD.replace("id: orders", "id: order"),
+            'orders.yaml:1: id: found "order"; expected the name of the file, "orders"',
+        ),
+        (GOOD.replace("id: orders", "id: Orders"), 'orders.yaml:1: id: found "Orders"; expected 1 to 63 lower-case'),
+        (GOOD.replace("id: orders", "id: 7"), "orders.yaml:1: id: found 7; expected 1 to 63 lower-case"),
+        (GOOD.replace("id: orders\n", ""), "orders.yaml:1: id: missing; expected 1 to 63 lower-case"),
+        (
+            GOOD.replace("s3://shop/orders", "s3a://shop"),
+            'orders.yaml:2: source.url: "s3a://shop" has the unknown scheme',
+        ),
+        (GOOD.replace("az://lake/raw", "lake"), 'orders.yaml:4: destination.url: "lake" has no scheme'),
+        (
+            GOOD.replace("  url: az", "  ulr: az"),
+            'orders.yaml:4: destination: "ulr" is not a known name; did you mean "url"?',
+        ),
+        (GOOD + "  create: yes\n", 'orders.yaml:5: destination.create: found "yes"; expected true or false'),
+        (
+            GOOD + "copy: {verfy: checksum}\n",
+            'orders.yaml:5: copy: "verfy" is not a known name; did you mean "verify"?',
+        ),
+        (
+            GOOD + "copy: true\n",
+            "orders.yaml:5: copy: found true; expected a group of keep_source, on_conflict, verify",
+        ),
+        (GOOD + "copy:\n", "orders.yaml:5: copy: found null; expected a group of"),
+        (
+            GOOD + "limits: {batch_objects: 1.5}\n",
+            "orders.yaml:5: limits.batch_objects: found 1.5; expected a whole number",
+        ),
+        (GOOD + "schedule: hourly\n", 'did you mean "@hourly"?'),
+        (GOOD + "schedule: 0 5 * *\n", 'orders.yaml:5: schedule: found "0 5 * *"; expected a cron expression of five'),
+        (GOOD + "schedule: 61 5 * * *\n", 'found "61 5 * * *"; expected a cron expression'),
+        (GOOD + "schedule: 0 0 31 2 *\n", 'found "0 0 31 2 *"; expected a cron expression'),
+        (GOOD + "schedule: R R * * *\n", 'found "R R * * *"; expected a cron expression'),
+        (GOOD + "schedule: 1 2 3 4 5 6\n", 'found "1 2 3 4 5 6"; expected a cron expression'),
+        (GOOD + "schedule: 5\n", "orders.yaml:5: schedule: found 5; expected a cron expression"),
+        (GOOD + "data: s3://x/y\n", "orders.yaml:5: data: is a URL; expected a key"),
+        (GOOD + "detect: {kind: sqs}\n", 'orders.yaml:5: "detect" is not a known name'),
+        (GOOD.replace("az://lake/raw", "s3://shop/orders/x"), "is inside source s3://shop/orders/"),
+        (
+            GOOD.replace("az://lake/raw", "s3://shop/orders/x\n  conn_id: aws_default"),
+            "is inside source s3://shop/orders/",
+        ),
+        (
+            GOOD.replace("{url: s3://shop/orders}", '{url: "file:///srv", conn_id: "x"}'),
+            "conn_id is set, but a local folder needs no",
+        ),
+        ("- a\n- b\n", "orders.yaml:1: found a list of 2"),
+        ("just text\n", "orders.yaml:1: found"),
+    ],
+)
+def test_each_mistake_is_named_with_file_line_and_what_was_expected(tmp_path: Path, text: str, expected: str) -> None:
+    found = problems(tmp_path, text)
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_mistakes_of_a_file_are_named_in_the_order_of_its_lines(tmp_path: Path) -> None:
+    found = problems(tmp_path, "id: Orders\nsource: {url: x}\nid: orders\nlimits: {batch_objects: 0}\ncopi: {}\n")
+    assert [problem.partition("; ")[0] for problem in found] == [
+        "orders.yaml:1: destination: missing",
+        'orders.yaml:2: source.url: "x" has no scheme',
+        "orders.yaml:3: id: given twice, first on line 1",
+        "orders.yaml:4: limits.batch_objects: found 0",
+        'orders.yaml:5: "copi" is not a known name',
+    ]
+
+
+def test_a_secret_in_a_route_is_not_repeated(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path, GOOD.replace("s3://shop/orders", '"s3://AKIA:SECRET@shop"') + "  conn_id: aws://SECRET@\n"
+    )
+    assert len(found) == 2
+    assert "SECRET" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    "schedule", ["0 5 * * *", "@hourly", "@continuous", "0 0 * * MON-FRI", "0 0 1,15 * *", "0 0 L * *"]
+)
+def test_schedules_airflow_takes_are_taken(tmp_path: Path, schedule: str) -> None:
+    assert load_route(written(tmp_path, GOOD + f'schedule: "{schedule}"\n')).schedule == schedule
+
+
+@pytest.mark.parametrize("schedule", ["none", "null", "~", ""])
+def test_no_schedule_is_none(tmp_path: Path, schedule: str) -> None:
+    assert load_route(written(tmp_path, GOOD + f"schedule: {schedule}\n")).schedule is None
+
+
+def test_a_file_that_is_wrong_never_takes_the_others_down(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    written(tmp_path, GOOD.replace("id: orders", "id: later"), "later")
+    written(tmp_path, "a: [", "broken")
+    written(tmp_path, "!!python/object/apply:os.system ['false']", "hostile")
+    (tmp_path / "old.yml").write_text(GOOD)
+    (tmp_path / "notes.txt").write_text("not a route")
+    routes, found = load_routes(tmp_path)
+    assert [route.id for route in routes] == ["later", "orders"]
+    assert {Path(problem.file).name for problem in found} == {"broken.yaml", "hostile.yaml", "old.yml"}
+
+
+def test_a_folder_that_does_not_exist_has_no_routes(tmp_path: Path) -> None:
+    assert load_routes(tmp_path / "absent") == ([], [])
+
+
+def test_a_folder_below_the_project_can_be_named_without_knowing_where_it_is(tmp_path: Path) -> None:
+    route = load_route(written(tmp_path, GOOD.replace("s3://shop/orders", '"file:./exchange/outbox"')))
+    assert route.source.url == f"file://{project_folder()}/exchange/outbox/"
+    found = problems(tmp_path, GOOD.replace("s3://shop/orders", '"file:./../../etc"'))
+    assert 'path element ".."' in found[0]
+
+
+def test_find_route_opens_only_its_own_file(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    written(tmp_path, "a: [", "broken")
+    assert find_route("orders", tmp_path).id == "orders"
+    with pytest.raises(RouteConfigError, match="this is not YAML"):
+        find_route("broken", tmp_path)
+
+
+@pytest.mark.parametrize("route_id", ["order", "../orders", "orders.yaml", "", "x" * 10_000, "\x1b[2J"])
+def test_an_unknown_route_names_the_nearest_and_all(tmp_path: Path, route_id: str) -> None:
+    written(tmp_path, GOOD)
+    with pytest.raises(UnknownRouteError) as caught:
+        find_route(route_id, tmp_path)
+    message = str(caught.value)
+    assert "Known routes: orders. See: transfer config list" in message
+    assert len(message) < 300
+    assert "\x1b" not in message
+    if route_id == "order":
+        assert message.startswith('no route "order"; did you mean "orders"?')
+
+
+def test_the_folder_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "routes").mkdir()
+    written(tmp_path / "routes", GOOD)
+    monkeypatch.setenv("SKYFERRY_CONFIG", str(tmp_path))
+    assert routes_folder() == tmp_path / "routes"
+    assert route_ids() == ["orders"]
+    assert find_route("orders").id == "orders"
+
+
+def test_100_routes_load_in_less_than_400_ms(tmp_path: Path) -> None:
+    example = (project_folder() / "include/config/routes/orders_to_lake.yaml").read_text()
+    for number in range(100):
+        written(tmp_path, example.replace("id: orders_to_lake", f"id: r{number:03}"), f"r{number:03}")
+    started = time.process_time()
+    routes, found = load_routes(tmp_path)
+    assert time.process_time() - started < 0.4  # measured: 0.03 s
+    assert (len(routes), found) == (100, [])
+
+
+def test_the_schema_and_the_model_agree_about_mistakes(tmp_path: Path) -> None:
+    schema = json.loads(route_schema_text())
+    good: dict[str, Any] = yaml.safe_load(GOOD)
+    for change in (
+        {"id": "Orders"},
+        {"source": {}},
+        {"source": {"url": "ftp://x"}},
+        {"destination": {"url": "az://lake", "creat": True}},
+        {"copy": {"verify": "size"}},
+        {"limits": {"batch_objects": 0}},
+        {"unknown": 1},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(good | change, schema)
+        with pytest.raises(ValueError, match="validation error"):
+            Route.model_validate(good | change)
