@@ -111,6 +111,12 @@ async def remote(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.fixture
+async def s3(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
+    async with _subject("s3", request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
 async def az(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
     async with _subject("az", request, tmp_path) as made:
         yield made
