@@ -146,14 +146,14 @@ class CollisionDetector:
     def _check_ancestors(self, key: str) -> None:
         while self._open_lengths and not key.startswith(self._open_key[: self._open_lengths[-1]]):
             self._open_lengths.pop()
-        lengths = self._open_lengths
-        ancestor_length = next((length for length in lengths if key[length : length + 1] == "/"), None)
-        if ancestor_length is not None:
+        # Of the open keys only the longest can be the folder: one between it and this key would itself have been refused.
+        longest = self._open_lengths[-1] if self._open_lengths else 0
+        if longest and key[longest : longest + 1] == "/":
             raise KeyRefusedError(
-                f'"{key}" needs a folder where the object "{key[:ancestor_length]}" becomes a file',
+                f'"{key}" needs a folder where the object "{key[:longest]}" becomes a file',
                 hint="a local folder cannot hold both; rename one of them, or leave one out",
             )
-        lengths.append(len(key))
+        self._open_lengths.append(len(key))
         self._open_key = key
 
 

@@ -65,6 +65,9 @@ def test_the_loss_report_equals_the_real_difference(metadata: ObjectMetadata, ki
 
 
 @given(metadata=metadata_of_anything, kind=st.sampled_from(["s3", "az", "gs"]))
+@example(metadata=ObjectMetadata(user={"a": "1", "A": "2"}), kind="az")
+@example(metadata=ObjectMetadata(tags={f"k{number:02}": "v" for number in range(13)}), kind="s3")
+@example(metadata=ObjectMetadata(tags={f"k{number:02}": "v" for number in range(13)}), kind="az")
 def test_what_is_fitted_is_within_the_rules_of_the_store(metadata: ObjectMetadata, kind: str) -> None:
     fitted, _ = fit_metadata(metadata, kind)
     user_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in fitted.user.items())

@@ -126,10 +126,10 @@ def test_hostile_files_cost_little(tmp_path: Path) -> None:
         assert time.process_time() - started < 2
 
 
-def test_10_mb_are_not_read(tmp_path: Path) -> None:
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     with path.open("wb") as file:
-        file.truncate(10_000_000)
+        file.truncate(2**42)  # sparse; reading it would fail for want of memory
     with pytest.raises(YamlError, match="larger than 64 KiB"):
         read_yaml_file(path)
 
