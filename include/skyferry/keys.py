@@ -146,7 +146,7 @@ class CollisionDetector:
     def _check_ancestors(self, key: str) -> None:
         while self._open_lengths and not key.startswith(self._open_key[: self._open_lengths[-1]]):
             self._open_lengths.pop()
-        # Of the open keys only the longest can be the folder: one between it and this key would itself have been refused.
+        # Only the longest open key can be the folder: a longer one below the folder would have been refused itself.
         longest = self._open_lengths[-1] if self._open_lengths else 0
         if longest and key[longest : longest + 1] == "/":
             raise KeyRefusedError(
