@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,10 @@ def dags_test(*arguments: str, **variables: str) -> subprocess.CompletedProcess[
     )
 
 
+def is_end_of_report(event: dict) -> bool:
+    return event["eventType"] == "COMPLETE" and event["job"]["name"] == "transfer.report"
+
+
 @pytest.fixture
 def shop(emulators):
     """The bucket the example routes read."""
@@ -39,25 +44,37 @@ def shop(emulators):
     bucket.put("orders/readme.txt", b"not a CSV file")
 
 
-def test_transfer(airflow_database, buckets):
+def test_transfer_and_its_lineage(airflow_database, buckets, tmp_path):
     source, destination = buckets.new("s3"), buckets.new("az", create=False)
     source.put("orders/may.csv", b"1")
     conf = {"source": source.url, "destination": f"{destination.url}raw/", "create_destination": True}
-    done = dags_test("transfer", "-c", json.dumps(conf))
+    events = tmp_path / "lineage.ndjson"
+    transport = json.dumps({"type": "file", "log_file_path": str(events), "append": True})
+    variables = {"AIRFLOW__OPENLINEAGE__DISABLED": "False", "AIRFLOW__OPENLINEAGE__TRANSPORT": transport}
+    done = dags_test("transfer", "-c", json.dumps(conf), **variables)
     assert done.returncode == 0, done.stdout
     assert "1 of 1 objects copied (1 bytes)" in done.stdout
     assert SECRET not in done.stdout
     assert destination.content() == {"raw/orders/may.csv": b"1"}
+    assert SECRET not in events.read_text()
+    [event] = [event for event in map(json.loads, events.read_text().splitlines()) if is_end_of_report(event)]
+    [read], [written] = event["inputs"], event["outputs"]
+    assert (read["namespace"], read["name"]) == (f"s3://{source.name}", "/")
+    assert written["namespace"] == f"wasbs://{destination.name}@devstoreaccount1.blob.core.windows.net"
+    assert written["name"] == "raw"
+    statistics = written["outputFacets"]["outputStatistics"]
+    assert (statistics["size"], statistics["fileCount"]) == (1, 1)
 
 
 @pytest.mark.parametrize("route_id", route_ids())
-def test_a_route(airflow_database, shop, route_id, tmp_path):
-    # The outbox of the checkout is not the tests' to fill.
-    conf = {"source": f"file://{os.environ['SKYFERRY_LOCAL_ROOTS']}/outbox/"} if route_id == "outbox_to_s3" else {}
-    if conf:
-        os.makedirs(conf["source"].removeprefix("file://"), exist_ok=True)
-        with open(conf["source"].removeprefix("file://") + "parcel.bin", "wb") as file:
-            file.write(b"parcel")
+def test_a_route(airflow_database, shop, route_id):
+    conf = {}
+    if route_id == "outbox_to_s3":
+        # The outbox of the checkout is not the tests' to fill.
+        outbox = Path(os.environ["SKYFERRY_LOCAL_ROOTS"]) / "outbox"
+        outbox.mkdir(parents=True)
+        (outbox / "parcel.bin").write_bytes(b"parcel")
+        conf = {"source": f"file://{outbox}/"}
     done = dags_test(f"transfer__{route_id}", "-c", json.dumps(conf))
     assert done.returncode == 0, done.stdout
     assert "objects copied" in done.stdout

@@ -1,0 +1,151 @@
+"""Which request a DAG run stands for, and which connections and folders it may use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_bridge.transfer_setup import setup_from_run
+from skyferry.errors import ConnectionConfigError, RequestError, RouteConfigError, TransferError, UnknownRouteError
+
+ROUTE = """\
+id: nightly
+source: {url: "s3://shop/orders/", conn_id: aws_shop}
+destination: {url: "az://lake/raw/", conn_id: azure_lake}
+data: "*.csv"
+copy: {keep_source: false, on_conflict: skip}
+"""
+DEFAULTS = "connections: [aws_default, wasb_default]\nlocal_roots: []\n"
+PLAIN = {"source": "s3://shop/", "destination": "az://lake/"}
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, monkeypatch):
+    folder = tmp_path / "config"
+    (folder / "routes").mkdir(parents=True)
+    (folder / "routes" / "nightly.yaml").write_text(ROUTE)
+    (folder / "routes" / "broken.yaml").write_text("id: broken\n")
+    (folder / "defaults.yaml").write_text(DEFAULTS)
+    monkeypatch.setenv("SKYFERRY_CONFIG", str(folder))
+    monkeypatch.setenv("SKYFERRY_LOCAL_ROOTS", str(tmp_path / "roots"))
+    monkeypatch.setenv("SKYFERRY_STATE_URL", f"file://{tmp_path}/state")
+    return folder
+
+
+def run_of(conf, **values):
+    at = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    return SimpleNamespace(
+        **{"conf": conf, "dag_id": "transfer", "run_id": "manual__1", "start_date": at, "run_after": at} | values
+    )
+
+
+def setup(conf, *, route_id=None, pinned=None):
+    return setup_from_run(run_of(conf), route_id=route_id, pinned_request=pinned)
+
+
+def test_a_request_that_stands_on_its_own():
+    transfer = setup(PLAIN)
+    assert transfer.request.source == "s3://shop/"
+    assert (transfer.source.conn_id, transfer.destination.conn_id) == ("aws_default", "wasb_default")
+    assert transfer.run.route == "on-demand"
+    assert transfer.run.started_at == "2026-05-04T03:02:01+00:00"
+
+
+@pytest.mark.parametrize("how", ["by id", "by DAG"])
+def test_a_route_supplies_what_the_conf_leaves_out(how):
+    conf = {"id": "nightly"} if how == "by id" else None
+    transfer = setup(conf, route_id=None if how == "by id" else "nightly")
+    assert transfer.request.to_conf() | {"id": "nightly"} == transfer.request.to_conf()
+    assert (transfer.request.data, transfer.request.on_conflict) == ("*.csv", "skip")
+    assert not transfer.request.keep_source
+    assert transfer.source.conn_id == "aws_shop"
+
+
+def test_the_conf_wins_over_the_route_and_null_means_not_given():
+    request = setup({"id": "nightly", "copy": True, "data": None, "on_conflict": "fail"}).request
+    assert (request.keep_source, request.data, request.on_conflict) == (True, "*.csv", "fail")
+
+
+def test_another_kind_of_store_does_not_keep_the_route_s_connection(tmp_path):
+    (tmp_path / "roots").mkdir()
+    transfer = setup({"id": "nightly", "source": f"file://{tmp_path}/roots/x/"})
+    assert transfer.source.conn_id == ""
+
+
+def test_a_run_goes_by_the_request_of_its_plan_whatever_the_route_says_now(config):
+    pinned = setup({"id": "nightly"}).pinned_request()
+    (config / "routes" / "nightly.yaml").write_text(ROUTE.replace("on_conflict: skip", "on_conflict: replace"))
+    assert setup({"id": "nightly"}).request.on_conflict == "replace"
+    assert setup({"id": "nightly"}, pinned=pinned).request.on_conflict == "skip"
+
+
+def test_the_pinned_request_holds_no_key():
+    assert "data" not in setup({**PLAIN, "data": "the/secret/key.csv"}).pinned_request()
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"source_conn_id": "aws_shop"},  # nobody allowed it
+        {"source": "s3://shop/orders/", "source_conn_id": "aws_shop"},  # the route's own place, but no route is named
+        {"id": "nightly", "source": "s3://payroll/"},  # the route's connection for another bucket
+        {"id": "nightly", "source": "s3://shop/"},  # for more than the route's folder
+        {"id": "nightly", "source": "s3://shop/orders-secret/"},
+        {"id": "nightly", "destination": "s3://shop/orders/", "destination_conn_id": "azure_lake"},
+    ],
+)
+def test_a_route_s_connection_opens_the_route_s_places_only(conf):
+    request = conf if "id" in conf else {**PLAIN, **conf}
+    with pytest.raises(ConnectionConfigError, match=r'_conn_id "\w+" may not be used for .*aws_default, wasb_default'):
+        setup(request)
+
+
+def test_a_route_s_connection_opens_a_folder_inside_its_place():
+    assert setup({"id": "nightly", "source": "s3://shop/orders/2026/"}).source.conn_id == "aws_shop"
+
+
+def test_a_folder_outside_the_roots_is_refused(tmp_path):
+    with pytest.raises(RequestError, match="source: local folder .* outside the allowed roots"):
+        setup({**PLAIN, "source": f"file://{tmp_path}/elsewhere/"})
+
+
+@pytest.mark.parametrize(
+    ("conf", "error"),
+    [
+        ({"id": "nightlyy"}, UnknownRouteError),
+        ({"id": "../../etc/passwd"}, UnknownRouteError),
+        ({"id": "broken"}, RouteConfigError),
+        ({"id": ["nightly"]}, RequestError),
+        ({**PLAIN, "surplus": 1}, RequestError),
+        ({**PLAIN, "dry_run": "no"}, RequestError),
+    ],
+)
+def test_what_is_wrong_is_an_error_of_its_kind(conf, error):
+    with pytest.raises(error) as caught:
+        setup(conf)
+    assert isinstance(caught.value, TransferError)
+
+
+def test_an_id_may_be_just_a_name():
+    assert setup({**PLAIN, "id": "try-out"}).run.route == "try-out"
+
+
+def test_the_state_folder_is_private_and_made_when_missing(tmp_path):
+    assert setup(PLAIN).state.location.bucket == f"{tmp_path}/state"
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_without_a_setting_the_state_lies_beside_airflow_s_home(monkeypatch):
+    from airflow.configuration import AIRFLOW_HOME
+
+    monkeypatch.delenv("SKYFERRY_STATE_URL")
+    state = setup(PLAIN).state
+    assert state.location.url == f"file://{AIRFLOW_HOME.removesuffix('/airflow')}/skyferry-state/"
+
+
+def test_the_state_may_live_in_a_bucket(monkeypatch):
+    monkeypatch.setenv("SKYFERRY_STATE_URL", "s3://platform/skyferry/")
+    state = setup(PLAIN).state
+    assert (state.location.url, state.conn_id) == ("s3://platform/skyferry/", "aws_default")
