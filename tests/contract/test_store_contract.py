@@ -22,8 +22,9 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.objects import Committed, ObjectMetadata
+from skyferry.stores.s3 import S3Store
 from tests.conftest import AZURITE_ACCOUNT
-from tests.contract.conftest import Subject, open_azure
+from tests.contract.conftest import Subject, open_azure, open_s3
 
 # Keys that are legal in every store, folders included; each has gone wrong in some tool.
 HOSTILE_KEYS = (
@@ -484,6 +485,33 @@ async def test_gcs_refuses_names_that_cannot_be_written_into_an_address(gs: Subj
     with pytest.raises(KeyRefusedError):
         await gs.store.stat(key)
     assert gs.proxy.requests == []
+
+
+async def test_checksum_of_checksums_is_not_taken_for_the_contents(s3: Subject) -> None:
+    """boto3 uploads in parts with CRC32 by default, and the object's CRC32 is then one of the parts' CRC32s."""
+    bodies = [_bytes(5 * 2**20), b"the rest"]
+    where = {"Bucket": s3.store.bucket, "Key": "in-parts"}
+    assert s3.proxy is not None
+    async with open_s3(s3.proxy.url) as opened:
+        store = opened(s3.store.bucket)
+        assert isinstance(store, S3Store)
+        client = store._client
+        where["UploadId"] = (await client.create_multipart_upload(**where, ChecksumAlgorithm="CRC32"))["UploadId"]
+        parts = [
+            await client.upload_part(**where, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")
+            for number, body in enumerate(bodies, 1)
+        ]
+        told = [
+            {"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]}
+            for number, part in enumerate(parts, 1)
+        ]
+        await client.complete_multipart_upload(**where, MultipartUpload={"Parts": told})
+    info = await s3.store.stat("in-parts")
+    assert info is not None
+    assert info.checksums == {}
+    read, content = await s3.store.read_object(info)
+    assert read.checksums == {}
+    assert content == b"".join(bodies)
 
 
 # Deleting
