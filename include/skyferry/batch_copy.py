@@ -142,7 +142,7 @@ class BatchCopier:
         return not self._is_to_delete(receipt)
 
     def _is_to_delete(self, receipt: Receipt) -> bool:
-        if self._options.keep_source or receipt.deleted_at_source:
+        if self._options.keep_source or receipt.deleted_at_source or receipt.kept_because:
             return False
         return receipt.outcome is Outcome.COPIED or (receipt.outcome is Outcome.SKIPPED and receipt.reason == "identical")
 
@@ -216,7 +216,7 @@ class BatchCopier:
             await self._require_destination(receipt, attempts)
             await attempts.call(lambda: self._source.delete_object(info))
         except (SourceChangedError, DestinationChangedError) as error:
-            return replace(receipt, reason=str(error))
+            return replace(receipt, kept_because=str(error))
         except TransferError as error:
             failed = replace(receipt, outcome=Outcome.FAILED, reason=str(error))
             self._counts[receipt.outcome] -= 1

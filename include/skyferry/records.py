@@ -59,6 +59,11 @@ class PlannedObject:
             "evidence": self.evidence,
         }
 
+    def to_note(self) -> dict[str, Any]:
+        """Return what is worth keeping of an object that is not copied."""
+        values = {"key": self.source.key, "size_bytes": self.source.size_bytes, "action": self.action.value}
+        return {**values, "reason": self.reason, "evidence": self.evidence}
+
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> PlannedObject:
         """Undo `to_json`."""
@@ -84,6 +89,7 @@ class Receipt:
         checksums: Digests of the content that was copied.
         lost: What the destination could not hold, a sentence each.
         deleted_at_source: The source version was removed after the copy was verified (a move).
+        kept_because: Why a move left the source where it was, although its content is at the destination.
         was_there: The content had arrived before this attempt began (a retry after a kill).
         retries: Error class to number of attempts that followed it.
     """
@@ -102,6 +108,7 @@ class Receipt:
     source_verified_by: str = ""
     lost: tuple[str, ...] = ()
     deleted_at_source: bool = False
+    kept_because: str = ""
     was_there: bool = False
     retries: Mapping[str, int] = field(default_factory=dict)
     attempt: int = 1

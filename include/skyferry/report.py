@@ -25,7 +25,7 @@ class Report:
     Attributes:
         state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
         records: URL of the folder that holds manifest and receipts.
-        problems: The first refused and failed objects, a sentence each.
+        problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
     """
 
     run_id: str
@@ -104,6 +104,8 @@ class Totals:
         """Take in the last receipt of one object."""
         self.retries_by_cause.update(receipt.retries)
         self.deleted_at_source += receipt.deleted_at_source
+        if receipt.kept_because:
+            self.add_problem(receipt.kept_because)
         if receipt.outcome is Outcome.COPIED:
             self.copied += 1
             self.bytes_copied += receipt.size_bytes

@@ -178,12 +178,12 @@ class _PlanWriter:
             case Action.SKIP:
                 self._counts["objects_skipped"] += 1
                 self._skipped_by_reason[decision.reason] += 1
-                await self._skipped.add(decision.to_json())
+                await self._skipped.add(decision.to_note())
             case Action.REFUSE:
                 self._counts["objects_refused"] += 1
                 if len(self._problems) < MAX_PROBLEMS:
                     self._problems.append(decision.reason)
-                await self._skipped.add(decision.to_json())
+                await self._skipped.add(decision.to_note())
 
     async def carry(self, receipt: Receipt) -> None:
         """Take over the receipt of an object the source no longer has."""
@@ -318,11 +318,16 @@ async def copy_batch(
 
 
 async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
-    """Return the last receipt of each object in a folder; a good one is never replaced by a failure."""
+    """Return the last receipt of each object in a folder, with the retries of all attempts.
+
+    A good one is never replaced by a failure.
+    """
     last: dict[str, Receipt] = {}
     async for row in records.rows(folder):
         receipt = Receipt.from_json(row)
         known = last.get(receipt.key)
+        if known is not None and known.attempt != receipt.attempt:
+            receipt = replace(receipt, retries=Counter(known.retries) + Counter(receipt.retries))
         if known is None or receipt.outcome is not Outcome.FAILED or known.outcome is Outcome.FAILED:
             last[receipt.key] = receipt
     return last
