@@ -16,12 +16,15 @@ underscores are refused.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import ipaddress
+import os
 import posixpath
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NoReturn
 
 from skyferry.errors import RequestError
@@ -131,6 +134,9 @@ def ensure_disjoint(source: Location, destination: Location, *, same_connection:
     itself would delete what it has just proven equal. The other way round (copying `s3://b/a/` to `s3://b/`) is sound
     as long as no single key lands in the source; `lands_in_source` tells which would.
 
+    Local folders are compared as they are on this machine's disk, with symbolic links followed and mounts recognised:
+    two paths of one folder would otherwise let a move delete the only copy. That is the one look this module takes.
+
     Args:
         same_connection: Whether both sides talk to the same account and endpoint. Buckets of one name behind two
             endpoints are two buckets. Local folders need no connection: for them it does not matter.
@@ -140,7 +146,8 @@ def ensure_disjoint(source: Location, destination: Location, *, same_connection:
     """
     if source.kind != destination.kind or not (same_connection or source.kind == "file"):
         return
-    if not _whole_path(destination).startswith(_whole_path(source)):
+    is_inside = _whole_path(destination).startswith(_whole_path(source))
+    if not is_inside and not (source.kind == "file" and _is_inside_on_disk(destination.bucket, source.bucket)):
         return
     relation = "the same as" if source == destination else "inside"
     raise RequestError(
@@ -154,7 +161,8 @@ def lands_in_source(destination_key: str, *, source: Location, destination: Loca
     if source.kind != destination.kind:
         return False
     if destination.kind == "file":
-        return (_whole_path(destination) + destination_key).startswith(_whole_path(source))
+        path = os.path.realpath(destination.bucket).rstrip("/") + "/" + destination_key
+        return path.startswith(os.path.realpath(source.bucket).rstrip("/") + "/")
     return source.bucket == destination.bucket and destination_key.startswith(source.prefix)
 
 
@@ -164,6 +172,20 @@ def _kind_of(scheme: str) -> Kind:
 
 def _whole_path(location: Location) -> str:
     return location.bucket.rstrip("/") + "/" + location.prefix
+
+
+def _is_inside_on_disk(folder: str, parent: str) -> bool:
+    """Return whether a folder, existing or not, is the other one or lies in it, whatever they are called."""
+    try:
+        parent_status = Path(parent).stat()
+    except OSError:
+        return False
+    real = Path(os.path.realpath(folder))
+    for each in (real, *real.parents):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(each.stat(), parent_status):
+                return True
+    return False
 
 
 def _check_text(url: str, what: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,6 +156,28 @@ def test_a_destination_inside_the_source_is_refused(source: str, destination: st
         return
     with pytest.raises(RequestError, match=r"feed itself.*nothing was changed"):
         ensure_disjoint(*places)
+
+
+def test_two_paths_of_one_folder_are_one_folder(tmp_path: Path) -> None:
+    for name in ("in/deep", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "link_deep").symlink_to(tmp_path / "in/deep")
+    source = parse_location(f"file://{tmp_path}/in")
+    for destination in ("link", "link/deep", "link/absent/yet", "link_deep", "in"):
+        with pytest.raises(RequestError, match="feed itself"):
+            ensure_disjoint(source, parse_location(f"file://{tmp_path}/{destination}"))
+    for source_name, destination in (("in", "other"), ("in", "absent"), ("absent", "in"), ("in/deep", "link")):
+        places = (parse_location(f"file://{tmp_path}/{name}") for name in (source_name, destination))
+        ensure_disjoint(*places)
+
+
+def test_a_key_lands_in_a_source_that_is_named_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "all/part").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "all/part")
+    source, destination = parse_location(f"file://{tmp_path}/link"), parse_location(f"file://{tmp_path}/all")
+    assert lands_in_source("part/x", source=source, destination=destination)
+    assert not lands_in_source("parts/x", source=source, destination=destination)
 
 
 def test_buckets_of_one_name_behind_two_connections_are_two_buckets_but_folders_are_not() -> None:
