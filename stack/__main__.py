@@ -50,7 +50,7 @@ def up() -> int:
         _bring_up(layout, started)
     except StackError:
         if running is None:
-            Supervisor(layout).shut_down()  # the failed half of a stack is of no use, and its ports would be taken
+            _take_down(Supervisor(layout))  # the failed half of a stack is of no use, and its ports would be taken
         raise
     print(f"The stack is up after {time.monotonic() - started:.0f} s; logs are in {layout.logs}")
     print(f"Airflow: {layout.url(component('api-server'))} (user {USER}, password {PASSWORD})")
@@ -65,8 +65,7 @@ def down() -> int:
     if layout is None:
         print("The stack is not running.")
         return 0
-    print("Stopping the stack ...", flush=True)
-    Supervisor(layout).shut_down()
+    _take_down(Supervisor(layout))
     print("The stack is down.")
     return 0
 
@@ -212,6 +211,18 @@ def _await_health(layout: Layout, supervisor: Supervisor, started: float) -> Non
             reminded = time.monotonic()
             print(f"waiting for {', '.join(each.name for each in waiting)} ...", flush=True)
         time.sleep(_POLL_SECONDS if waiting else 0)
+
+
+def _take_down(supervisor: Supervisor) -> None:
+    print("Stopping the stack ...", flush=True)
+    supervisor.stop_all()
+    reminded = time.monotonic()
+    while left := [name for name, process in supervisor.processes().items() if not process.has_ended]:
+        if time.monotonic() - reminded > _REMINDER_SECONDS:
+            reminded = time.monotonic()
+            print(f"waiting for {', '.join(sorted(left))} to end ...", flush=True)
+        time.sleep(_POLL_SECONDS)
+    supervisor.shut_down()
 
 
 def _failure(layout: Layout, failed: Component, what: str) -> StackError:

@@ -15,6 +15,7 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -68,6 +69,10 @@ class Process:
 
     state: str
     pid: int
+
+    @property
+    def has_ended(self) -> bool:
+        return self.pid == 0
 
     @property
     def has_failed(self) -> bool:
@@ -136,19 +141,26 @@ class Supervisor:
         rows = cast("list[dict[str, Any]]", self._rpc().getAllProcessInfo())
         return {row["name"]: Process(row["statename"], row["pid"]) for row in rows}
 
+    def stop_all(self) -> None:
+        """Ask every component to end, with its children; returns at once."""
+        self._rpc().stopAllProcesses(False)  # noqa: FBT003 - the RPC takes it by position
+
     def shut_down(self) -> None:
-        """Stop every component with its children, then supervisord; returns when it is gone.
+        """Stop what still runs, then supervisord; returns when it is gone.
 
         Raises:
             StackError: It is still there after a minute.
         """
-        pid = int(self._rpc().getPID())
+        pid, socket_path = int(self._rpc().getPID()), Path(self._socket_path())
         self._rpc().shutdown()
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         while _exists(pid):
             if time.monotonic() > deadline:
                 raise StackError(f"supervisord (process {pid}) is still stopping; see {self._layout.logs}")
-            time.sleep(0.1)
+            time.sleep(0.05)
+        if socket_path.parent != self._layout.state:
+            with suppress(OSError):
+                socket_path.parent.rmdir()
 
     def _rpc(self) -> Any:
         path = self._socket_path()
