@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from skyferry.routes import Route, find_route, load_routes
-
 from skyferry.errors import RouteConfigError, UnknownRouteError
+from skyferry.routes import Route, find_route, load_routes
 
 ROUTE_DAG_PREFIX = "transfer__"
 

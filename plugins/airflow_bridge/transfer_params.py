@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Param
-from skyferry.routes import Route
 
 from skyferry.request import params_defaults, params_schema
+from skyferry.routes import Route
 
 _REQUIRED_WITHOUT_ROUTE = ("source", "destination")
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import traceback
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing
@@ -160,8 +161,7 @@ def test_a_broken_connection_string_is_an_error_without_the_key(connect):
     with pytest.raises(ConnectionConfigError) as caught:
         prepare(use_of("az://lake/", "wasb_broken"))
     assert "wasb_broken" in str(caught.value)
-    assert AZURITE_KEY not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert AZURITE_KEY not in "".join(traceback.format_exception(caught.value))
 
 
 class TokenService(ThreadingHTTPServer):
@@ -283,7 +283,7 @@ def test_a_broken_google_key_is_an_error_without_the_key(connect):
     connect("gcp_broken", conn_type="google_cloud_platform", extra={"keyfile_dict": '{"private_key": "sentinel"}'})
     with pytest.raises(ConnectionConfigError) as caught:
         prepare(use_of("gs://lake/", "gcp_broken"))
-    assert "sentinel" not in str(caught.value)
+    assert "sentinel" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_local_folder_needs_no_connection(tmp_path):

@@ -91,6 +91,7 @@ def test_the_pinned_request_holds_no_key():
         {"source_conn_id": "aws_shop"},  # nobody allowed it
         {"source": "s3://shop/orders/", "source_conn_id": "aws_shop"},  # the route's own place, but no route is named
         {"id": "nightly", "source": "s3://payroll/"},  # the route's connection for another bucket
+        {"id": "nightly", "source": "s3://payroll/orders/"},
         {"id": "nightly", "source": "s3://shop/"},  # for more than the route's folder
         {"id": "nightly", "source": "s3://shop/orders-secret/"},
         {"id": "nightly", "destination": "s3://shop/orders/", "destination_conn_id": "azure_lake"},
