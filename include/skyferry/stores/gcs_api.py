@@ -132,8 +132,6 @@ class GcsApi:
             AlreadyExistsError: 409 for a bucket.
             TransferError: Everything else, translated.
         """
-        total_seconds = None if size_bytes is None else deadline_seconds(size_bytes)
-        timeout = aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         sent_headers = {**(headers or {}), **await self._authorisation(target)}
         try:
             async with self._session.request(
@@ -141,7 +139,7 @@ class GcsApi:
                 URL(address, encoded=True),
                 headers=sent_headers,
                 data=body,
-                timeout=timeout,
+                timeout=_timeout(size_bytes),
                 allow_redirects=False,
                 auto_decompress=False,
             ) as response:
@@ -188,6 +186,11 @@ def object_path(bucket: str, key: str, url: str) -> str:
         return f"{bucket_path(bucket)}/o/{quote(key, safe='')}"
     except UnicodeEncodeError:
         raise KeyRefusedError(f"{url} is not valid Unicode", hint="rename the object") from None
+
+
+def _timeout(size_bytes: int | None) -> aiohttp.ClientTimeout:
+    total_seconds = None if size_bytes is None else deadline_seconds(size_bytes)
+    return aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
 
 
 def _translate_transport(error: Exception, target: Target) -> TransferError:
