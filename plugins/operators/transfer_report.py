@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_bridge.transfer_lineage import dataset_name, transfer_lineage
+from airflow_bridge.transfer_lineage import dataset_name, no_lineage, transfer_lineage
 from airflow_bridge.transfer_tables import report_lines
 from operators.transfer_stage import TransferStageOperator
 from skyferry.errors import TransferError, TransferIncompleteError
@@ -75,10 +75,10 @@ class ReportTransferOperator(TransferStageOperator):
         )
         return report
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage:
         """Return what the run read and wrote."""
-        return self._lineage
+        return self._lineage or no_lineage()
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage | None:
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage:
         """Return what the run read and wrote before it failed."""
-        return self._lineage
+        return self._lineage or no_lineage()

@@ -137,3 +137,8 @@ def test_a_failed_run_has_lineage_too(folders, context):
     lineage = operator.get_openlineage_facets_on_failure(None)
     assert [(one.namespace, one.name) for one in lineage.inputs] == [("file", str(source))]
     assert [(one.namespace, one.name) for one in lineage.outputs] == [("file", str(destination))]
+
+
+def test_a_run_that_got_nowhere_has_an_empty_lineage():
+    lineage = ReportTransferOperator(task_id="report").get_openlineage_facets_on_failure(None)
+    assert (lineage.inputs, lineage.outputs) == ([], [])
