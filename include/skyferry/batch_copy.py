@@ -132,9 +132,7 @@ class BatchCopier:
                 await self._delete_sources(pending_deletes)
         await self._delete_sources(pending_deletes)
         await self._receipts.flush()
-        return BatchResult(
-            counts=self._counts, bytes_copied=self._bytes_copied, failures=tuple(self._failures)
-        )
+        return BatchResult(counts=self._counts, bytes_copied=self._bytes_copied, failures=tuple(self._failures))
 
     def _is_done(self, receipt: Receipt | None) -> bool:
         if receipt is None or receipt.outcome in (Outcome.FAILED, Outcome.REFUSED):
@@ -144,7 +142,9 @@ class BatchCopier:
     def _is_to_delete(self, receipt: Receipt) -> bool:
         if self._options.keep_source or receipt.deleted_at_source or receipt.kept_because:
             return False
-        return receipt.outcome is Outcome.COPIED or (receipt.outcome is Outcome.SKIPPED and receipt.reason == "identical")
+        return receipt.outcome is Outcome.COPIED or (
+            receipt.outcome is Outcome.SKIPPED and receipt.reason == "identical"
+        )
 
     async def _record(self, receipt: Receipt) -> None:
         self._counts[receipt.outcome] += 1
@@ -233,6 +233,26 @@ class BatchCopier:
                 f"{self._destination.url(receipt.destination_key)} is no longer what was copied",
                 hint=f"{self._source.url(receipt.key)} was kept",
             )
+        if await self._is_the_source_itself(receipt, found, attempts):
+            raise DestinationChangedError(
+                f"{self._destination.url(receipt.destination_key)} is the very object {self._source.url(receipt.key)}",
+                hint="it was kept; two connections (or a link) lead to one place, so there is nothing to move",
+            )
+
+    async def _is_the_source_itself(self, receipt: Receipt, found: ObjectInfo, attempts: Attempts) -> bool:
+        """Tell whether source and destination are one object, reached on two ways.
+
+        Buckets of one name behind two endpoints are two buckets, so names do not decide. Two objects that agree in
+        etag, version and time of writing as well are taken for one: then nothing is deleted.
+        """
+        if self._source.kind != self._destination.kind or found.etag != receipt.source_etag:
+            return False
+        if self._source.kind == "file":
+            return True  # such etags name the file itself
+        if (self._source.bucket, receipt.key) != (self._destination.bucket, receipt.destination_key):
+            return False
+        source = await attempts.call(lambda: self._source.stat(receipt.key))
+        return source is not None and (source.version_id, source.modified_at) == (found.version_id, found.modified_at)
 
 
 class _ObjectCopier:

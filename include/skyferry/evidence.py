@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from skyferry.attempts import Attempts
@@ -114,7 +115,9 @@ class Comparer:
             usable = ALGORITHMS & set(other.checksums)
             if usable and store.capabilities.reads_are_trusted:
                 found = await self.read_digests(store, unread, usable)
-                return Finding(is_same=all(found[name] == other.checksums[name] for name in usable), evidence="readback")
+                return Finding(
+                    is_same=all(found[name] == other.checksums[name] for name in usable), evidence="readback"
+                )
         algorithms = {"crc32c"} | (ALGORITHMS & (set(source.checksums) | set(destination.checksums)))
         found_source, found_destination = await asyncio.gather(
             self.read_digests(self._source, source, algorithms),
@@ -122,7 +125,7 @@ class Comparer:
         )
         return Finding(is_same=found_source == found_destination, evidence="readback")
 
-    async def read_digests(self, store: Store, info: ObjectInfo, algorithms: Set[str]) -> dict[str, str]:
+    async def read_digests(self, store: Store, info: ObjectInfo, algorithms: AbstractSet[str]) -> dict[str, str]:
         """Read a whole object, pinned to its version, and return its digests."""
         digests = ContentDigests(algorithms)
         async for body in self._read_in_order(store, info):

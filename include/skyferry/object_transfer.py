@@ -139,9 +139,7 @@ class ObjectTransfer:
             metadata = with_source_note(metadata, source_note(self._source.url(info.key), info))
         if not self._source.capabilities.holds_metadata:
             lost = ()  # a content type guessed from a file's name is nobody's loss
-        return _Content(
-            info=info, digests=digests, source_verified_by=source_verified_by, metadata=metadata, lost=lost
-        )
+        return _Content(info=info, digests=digests, source_verified_by=source_verified_by, metadata=metadata, lost=lost)
 
     # Small objects
 

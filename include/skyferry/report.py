@@ -67,7 +67,9 @@ class Report:
         if self.dry_run:
             return f"dry run: {self.objects_to_copy:,} objects ({self.bytes_to_copy:,} bytes) would be copied"
         if self.objects_copied == 0 and self.state == "success":
-            return f"nothing copied: all {self.objects_skipped:,} objects were skipped ({_text(self.skipped_by_reason)})"
+            return (
+                f"nothing copied: all {self.objects_skipped:,} objects were skipped ({_text(self.skipped_by_reason)})"
+            )
         return f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)"
 
     def raise_if_incomplete(self) -> None:
@@ -78,7 +80,9 @@ class Report:
         """
         if self.state == "success":
             return
-        counts = f"{self.objects_refused:,} refused and {self.objects_failed:,} failed of {self.objects_planned:,} objects"
+        counts = (
+            f"{self.objects_refused:,} refused and {self.objects_failed:,} failed of {self.objects_planned:,} objects"
+        )
         raise TransferIncompleteError(
             f"{counts} from {self.source} to {self.destination}: {'; '.join(self.problems[:5])}",
             hint=f"fix that and run the transfer again; all records are in {self.records}",

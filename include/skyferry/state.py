@@ -97,7 +97,8 @@ class StateFolder:
             # A lost answer looks the same: what lies there may well be what was just sent.
             if await self._read_bytes(name) != body:
                 raise PermanentError(
-                    f"{self._store.url(key)} is taken", hint="another process writes the records of this run; it was kept"
+                    f"{self._store.url(key)} is taken",
+                    hint="another process writes the records of this run; it was kept",
                 ) from None
 
     async def read(self, name: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Every hostile key arrives under exactly its name or is refused by name before a byte moves; nothing else is touched."""
+"""Every hostile key arrives under exactly its name or is refused by name before a byte moves."""
 
 from __future__ import annotations
 
@@ -78,9 +78,13 @@ async def test_corpus(destination_kind: str, stores: Stores, corpora: Path, tmp_
     assert arrived == {key: body_of(key) for key in arrived if key in keys}
     missing = set(keys) - refused - set(arrived)
     # Only a local folder has more to refuse: a file and a folder of one name. Each is reported.
-    assert not missing if destination_kind != "file" else all(
-        any(other != key and (other.startswith(f"{key}/") or key.startswith(f"{other}/")) for other in keys)
-        for key in missing
+    assert (
+        not missing
+        if destination_kind != "file"
+        else all(
+            any(other != key and (other.startswith(f"{key}/") or key.startswith(f"{other}/")) for other in keys)
+            for key in missing
+        )
     )
     assert report.objects_refused == len(refused) + len(missing)
     assert report.objects_copied == len(arrived)

@@ -88,9 +88,7 @@ async def fill(store: Store, prefix: str) -> None:
 def _plain(metadata: ObjectMetadata) -> ObjectMetadata:
     """What every store can hold as it is."""
     user = {key: value for key, value in metadata.user.items() if "-" not in key}
-    return ObjectMetadata(
-        content_type=metadata.content_type, content_encoding=metadata.content_encoding, user=user
-    )
+    return ObjectMetadata(content_type=metadata.content_type, content_encoding=metadata.content_encoding, user=user)
 
 
 async def _upload(store: Store, key: str, body: bytes, metadata: ObjectMetadata) -> None:
@@ -163,7 +161,8 @@ async def _require_metadata(stores: Stores, source_kind: str, destination: str, 
     async with stores(location, "") as store:
         for key, (_, metadata) in OBJECTS.items():
             info = await store.stat(location.prefix + key)
-            assert info is not None and info.metadata is not None
+            assert info is not None
+            assert info.metadata is not None
             found = restore_metadata(info.metadata)
             if source_kind != "file":
                 expected = metadata if source_kind == "s3" else _plain(metadata)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from skyferry.checksums import digest
 from skyferry.errors import AccessDeniedError, ConnectionLostError, DestinationChangedError, RequestError
-from skyferry.objects import Committed, ObjectInfo
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.urls import parse_location
 from tests.engine.conftest import Workshop
 from tests.engine.meddling import MeddledStore, flip
+from tests.engine.test_pairs import Stores, contents, run, stores
+
+__all__ = ["stores"]
 
 SMALL = b"small content"
 LARGE = bytes(range(251)) * (2 * SMALL_OBJECT_BYTES // 251 + 7)
@@ -182,6 +188,19 @@ class TestNothingIsLost:
         assert workshop.tree(workshop.source) == {}
         assert (report.objects_copied, report.objects_skipped, report.objects_deleted_at_source) == (0, 1, 1)
 
+    async def test_a_move_of_a_place_onto_itself_deletes_nothing(self, workshop: Workshop, stores: Stores) -> None:
+        """Two connections to one account: by their ids they are two places."""
+        bucket = f"itself-{secrets.token_hex(6)}"
+        conf = {"source": f"s3://{bucket}/a/", "destination": f"s3://{bucket}/a/", "copy": False}
+        async with stores(parse_location(conf["source"]), "") as store:
+            await store.create_bucket()
+            digests = await digest(SMALL, store.capabilities.digests)
+            await store.put_object("a/k", SMALL, metadata=ObjectMetadata(), digests=digests, replaces=None)
+        report = await run(stores, workshop.state, "itself", **conf, destination_conn_id="another")
+        assert await contents(stores, conf["source"]) == {"k": SMALL}
+        assert report.objects_deleted_at_source == 0
+        assert "is the very object" in report.problems[0]
+
     async def test_a_move_that_died_between_copy_and_delete_is_finished_by_the_retry(self, workshop: Workshop) -> None:
         for number in range(5):
             workshop.put(f"{number}", SMALL)
@@ -297,9 +316,9 @@ class TestRepeatingChangesNothing:
     async def test_the_second_run_copies_nothing_and_says_so(self, workshop: Workshop, content: bytes) -> None:
         workshop.put("a", content)
         await workshop.run("first")
-        before = os.stat(workshop.destination / "a")
+        before = (workshop.destination / "a").stat()
         report = await workshop.run("second")
-        after = os.stat(workshop.destination / "a")
+        after = (workshop.destination / "a").stat()
         assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
         assert report.headline == "nothing copied: all 1 objects were skipped (1 identical)"
 

@@ -1,4 +1,4 @@
-"""The protocol every store speaks, in terms of guarantees; the engine asks for capabilities, never for a kind of store."""
+"""The protocol every store speaks, in guarantees; the engine asks for capabilities, never for a kind of store."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import os
 import secrets
 import stat as stat_module
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -137,9 +138,7 @@ class LocalStore:
 
     def _read(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[ObjectInfo, bytes]:
         with self._open(info) as file:
-            body = os.pread(file.fileno(), size_bytes, start_byte)
-            while len(body) < size_bytes and (more := os.pread(file.fileno(), size_bytes - len(body), start_byte + len(body))):
-                body += more
+            body = _read_exactly(file.fileno(), start_byte, size_bytes)
             after = _describe(info.key, os.fstat(file.fileno()))
         if after.etag != info.etag:
             raise self._changed(info)
@@ -297,7 +296,7 @@ class LocalStore:
             case errno.EACCES | errno.EPERM | errno.EROFS:
                 return AccessDeniedError(what, hint="give the user that runs the worker the right to do that")
             case errno.ENOSPC | errno.EDQUOT:
-                return PermanentError(what, hint="free space, then run the transfer again; nothing half-written is left")
+                return PermanentError(what, hint="free space and run the transfer again; nothing half-written is left")
             case errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.EINVAL:
                 return KeyRefusedError(what, hint="a file and a folder cannot share a name; rename the object")
             case errno.ENOENT:
@@ -372,7 +371,8 @@ class _LocalUpload:
 
     def _conflict(self) -> DestinationChangedError:
         return DestinationChangedError(
-            f"{self._store.url(self._key)} was written by somebody else since it was looked at", hint="it was left alone"
+            f"{self._store.url(self._key)} was written by somebody else since it was looked at",
+            hint="it was left alone",
         )
 
     def discard(self) -> None:
@@ -394,9 +394,7 @@ class LocalUpload:
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
         del digests
-        await self._store._in_thread(
-            "writing", self._key, lambda: self._upload.write(index * self._part_bytes, body)
-        )
+        await self._store._in_thread("writing", self._key, lambda: self._upload.write(index * self._part_bytes, body))
 
     async def commit(self, digests: Mapping[str, str]) -> Committed:
         return await self._store._in_thread("writing", self._key, lambda: self._upload.finish(digests["crc32c"]))
@@ -438,7 +436,7 @@ def _walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
 
 def _walk_folder(folder: Path, folder_key: str, prefix: bytes) -> Iterator[ObjectInfo]:
     with os.scandir(folder) as entries:
-        ordered = sorted((os.fsencode(entry.name) + (b"/" if entry.is_dir(follow_symlinks=False) else b""), entry) for entry in entries)
+        ordered = sorted(((_sort_name(entry), entry) for entry in entries), key=itemgetter(0))
     for sort_name, entry in ordered:
         key = folder_key + entry.name
         key_bytes = os.fsencode(folder_key) + sort_name
@@ -448,6 +446,20 @@ def _walk_folder(folder: Path, folder_key: str, prefix: bytes) -> Iterator[Objec
         elif key_bytes.startswith(prefix) and not is_temporary_name(entry.name):
             with contextlib.suppress(FileNotFoundError):  # removed while we listed
                 yield _describe(key, entry.stat(follow_symlinks=False))
+
+
+def _sort_name(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name) + (b"/" if entry.is_dir(follow_symlinks=False) else b"")
+
+
+def _read_exactly(descriptor: int, start_byte: int, size_bytes: int) -> bytes:
+    """Return so many bytes, or fewer where the file ends; the system may give less than asked at a time."""
+    pieces: list[bytes] = []
+    end_byte = start_byte + size_bytes
+    while start_byte < end_byte and (piece := os.pread(descriptor, end_byte - start_byte, start_byte)):
+        pieces.append(piece)
+        start_byte += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _take(items: Iterator[ObjectInfo], count: int) -> list[ObjectInfo]:

@@ -61,7 +61,10 @@ _ACCESS_CODES = frozenset(
     }
 )  # fmt: skip
 _THROTTLE_CODES = frozenset(
-    {"429", "503", "SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"}
+    {
+        "429", "503", "SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded",
+        "TooManyRequests",
+    }
 )  # fmt: skip
 _CHECKSUM_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 _CONDITION_CODES = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"})
@@ -348,7 +351,7 @@ class S3Store:
 
     def _translate_answer(self, error: botocore_errors.ClientError, what: str, key: str, needs: str) -> TransferError:
         code, status = _code(error), _status(error)
-        if code in ("NoSuchBucket",) or (code == "404" and not key):
+        if code == "NoSuchBucket" or (code == "404" and not key):
             return BucketMissingError(
                 f"there is no bucket {self.url()}", hint="create it, or set create_destination for a destination"
             )
