@@ -14,7 +14,7 @@ from stack.components import STACK, Component, component
 from stack.environment import PASSWORD, USER, export_lines, stack_environment, write_login
 from stack.health import is_healthy, is_port_free, last_lines
 from stack.layout import ROOT, Layout, StackError, recorded_layout, wanted_layout
-from stack.supervision import Supervisor
+from stack.supervision import Supervisor, kill_survivors
 
 _POLL_SECONDS: Final = 0.25
 _REMINDER_SECONDS: Final = 5.0
@@ -215,14 +215,17 @@ def _await_health(layout: Layout, supervisor: Supervisor, started: float) -> Non
 
 def _take_down(supervisor: Supervisor) -> None:
     print("Stopping the stack ...", flush=True)
+    started_by_us = supervisor.descendants()
     supervisor.stop_all()
     reminded = time.monotonic()
     while left := [name for name, process in supervisor.processes().items() if not process.has_ended]:
         if time.monotonic() - reminded > _REMINDER_SECONDS:
             reminded = time.monotonic()
             print(f"waiting for {', '.join(sorted(left))} to end ...", flush=True)
+        started_by_us |= supervisor.descendants()
         time.sleep(_POLL_SECONDS)
     supervisor.shut_down()
+    kill_survivors(started_by_us)
 
 
 def _failure(layout: Layout, failed: Component, what: str) -> StackError:

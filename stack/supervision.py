@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+import psutil
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.components import Component
@@ -145,6 +146,17 @@ class Supervisor:
         """Ask every component to end, with its children; returns at once."""
         self._rpc().stopAllProcesses(False)  # noqa: FBT003 - the RPC takes it by position
 
+    def descendants(self) -> set[psutil.Process]:
+        """Every process that stems from supervisord at this moment.
+
+        The components' process groups do not cover them: Airflow runs each task in a group of its own, and a task that
+        is not in the mood to end outlives the worker that would have ended it.
+        """
+        try:
+            return set(psutil.Process(int(self._rpc().getPID())).children(recursive=True))
+        except psutil.NoSuchProcess:
+            return set()
+
     def shut_down(self) -> None:
         """Stop what still runs, then supervisord; returns when it is gone.
 
@@ -186,6 +198,16 @@ class Supervisor:
         tools = str(Path(sys.executable).parent)
         path = os.pathsep.join([tools, os.environ.get("PATH", os.defpath)])
         return {**os.environ, "PATH": path, STATE_VARIABLE: str(self._layout.state)}
+
+
+def kill_survivors(processes: Iterable[psutil.Process]) -> None:
+    """End those of the processes that still run, at once and with their children.
+
+    A process is known by its start time too, so a stranger that was given the same id is left alone."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            for each in (*process.children(recursive=True), process):
+                each.kill()
 
 
 def _exists(pid: int) -> bool:
