@@ -55,7 +55,8 @@ def _alone(layout: Layout) -> Iterator[None]:
 def _story(layout: Layout, display: Display) -> Story:
     s3_url, gcs_url = layout.url(component("moto")), layout.url(component("fake-gcs-server"))
     azurite_url = f"{layout.url(component('azurite'))}/{AZURITE_ACCOUNT}"
-    source, gcs = S3Bucket(BUCKET, endpoint_url=s3_url), gcs_client(gcs_url)
+    source = S3Bucket(BUCKET, endpoint_url=s3_url)
+    azure, gcs = azure_service(azurite_connection_string(azurite_url)), gcs_client(gcs_url)
     return Story(
         display=display,
         runs=AirflowRuns(
@@ -65,8 +66,8 @@ def _story(layout: Layout, display: Display) -> Story:
         buckets={
             "s3": source,
             "s3-returned": S3Bucket(RETURNED, endpoint_url=s3_url),
-            "s3-moved": S3Bucket(MOVED, endpoint_url=s3_url),
-            "azure": AzureContainer(BUCKET, service=azure_service(azurite_connection_string(azurite_url))),
+            "azure": AzureContainer(BUCKET, service=azure),
+            "azure-moved": AzureContainer(MOVED, service=azure),
             "gcs": GcsBucket(BUCKET, client=gcs),
             "gcs-uploaded": GcsBucket(UPLOADED, client=gcs),
         },

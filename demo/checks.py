@@ -13,7 +13,9 @@ from demo.parallel import run_parallel
 from demo.vendor_buckets import Stored, VendorBucket
 
 SAMPLE: Final = 200
-BYTE_FOR_BYTE: Final = "byte for byte"
+READ: Final = "read"
+"""Downloaded and compared byte for byte."""
+
 _MAX_PROBLEMS: Final = 20
 
 
@@ -36,7 +38,7 @@ class Check:
 
 
 def check_bucket(
-    bucket: VendorBucket, originals: Mapping[str, Original], *, sample: int = SAMPLE, progress: Callable[[], None]
+    bucket: VendorBucket, originals: Mapping[str, Original], *, sample: int = SAMPLE, progress: Callable[[int, int], None]
 ) -> Check:
     """Compare every object of a bucket with its file on disk.
 
@@ -44,7 +46,7 @@ def check_bucket(
     compared byte for byte; so are a sample and the largest object.
 
     Args:
-        progress: Called after each download.
+        progress: Told after each download how many there have been, of how many.
     """
     check, stored = Check(), bucket.objects()
     check.problems += [f"{bucket.url}{key} is missing" for key in sorted(originals.keys() - stored.keys())]
@@ -61,11 +63,11 @@ def check_bucket(
     def download(key: str) -> tuple[str, bool]:
         return key, same_content(originals[key], bucket.read(key))
 
-    for key, is_same in run_parallel(download, sorted(to_download)):
-        check.compared[BYTE_FOR_BYTE] += 1
+    for done, (key, is_same) in enumerate(run_parallel(download, sorted(to_download)), 1):
         if not is_same:
             check.problems.append(f"{bucket.url}{key} has other bytes than {originals[key].path}")
-        progress()
+        progress(done, len(to_download))
+    check.compared[READ] = len(to_download)
     return check
 
 

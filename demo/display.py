@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 _LINE_SECONDS: Final = 3.0
+_TABLE_WIDTH: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,10 @@ class Activity:
         with self._lock:
             self._done += objects
             self._size_bytes += size_bytes
+
+    def reach(self, done: int, objects: int) -> None:
+        with self._lock:
+            self._done, self.objects = done, objects
 
     def show(self, objects: int, size_bytes: int, note: str) -> None:
         with self._lock:
@@ -111,15 +116,16 @@ class Display:
         with Progress(*columns, console=self._console, transient=True) as progress:
             task: TaskID = progress.add_task(activity.title, total=activity.objects or None, text="")
             while not over.wait(0.2):
-                progress.update(task, completed=activity.done, text=activity.text)
+                progress.update(task, completed=activity.done, total=activity.objects or None, text=activity.text)
 
     def show_table(self, rows: Iterable[Row]) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("transfer", "objects", "MB", "verified by", "seconds", "checked with the vendors' clients"):
+        for heading in ("transfer", "objects", "MB", "verified by", "seconds", "checked"):
             table.add_column(heading, justify="right" if heading in {"objects", "MB", "seconds"} else "left")
         for row in rows:
             table.add_row(
                 *(row.title, row.objects, f"{row.size_bytes / 1e6:,.1f}", row.verified_by, f"{row.seconds:,.1f}"),
                 Text(row.checked, style="green" if row.is_good else "red"),
             )
-        self._console.print(table)
+        # A build's log has no width of its own; rich would take it to be 80 columns.
+        self._console.print(table, width=None if self._console.is_terminal else _TABLE_WIDTH)

@@ -27,6 +27,7 @@ from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRun
 from demo.files import DemoError
 
 DAG_ID: Final = "transfer"
+COPY_TASK_ID: Final = "copy"
 POLL_SECONDS: Final = 1.0
 _DAG_DEADLINE_SECONDS: Final = 120.0
 _REQUEST_SECONDS: Final = 30.0
@@ -54,7 +55,7 @@ class RunStatus:
     def text(self) -> str:
         """The task instances that say where the run is: those that have begun."""
         begun = [
-            f"{task} {count} {state}" if count > 1 else f"{task} {state}"
+            f"{task} {count} {state}" if task == COPY_TASK_ID else f"{task} {state}"
             for (task, state), count in self.tasks.items()
             if state not in {"none", "scheduled", "removed"}
         ]
@@ -98,13 +99,13 @@ class AirflowRuns:
                 return
             time.sleep(POLL_SECONDS)
 
-    def start(self, conf: Mapping[str, Any]) -> str:
-        """Start a run and return its id.
+    def start(self, run_id: str, conf: Mapping[str, Any]) -> str:
+        """Start a run under that id and return it.
 
         Raises:
             DemoError: Airflow does not accept the conf.
         """
-        body = TriggerDAGRunPostBody(logical_date=None, conf=dict(conf))
+        body = TriggerDAGRunPostBody(logical_date=None, dag_run_id=run_id, conf=dict(conf))
         try:
             return self._runs.trigger_dag_run(DAG_ID, body, _request_timeout=_REQUEST_SECONDS).dag_run_id
         except ApiException as error:
@@ -135,11 +136,11 @@ class AirflowRuns:
         return getattr(entry.actual_instance, "value", None)
 
     @contextmanager
-    def stopped_on_interrupt(self, run_id: str) -> Iterator[None]:
-        """Stop the run when the block is left by Ctrl-C; what was copied by then is whole, and stays."""
+    def stopped_early(self, run_id: str) -> Iterator[None]:
+        """Stop the run when the block is left by Ctrl-C or an error; what was copied by then is whole, and stays."""
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, DemoError):
             body = DAGRunPatchBody(state=DagRunMutableStates.FAILED)
             self._runs.patch_dag_run(DAG_ID, run_id, body, _request_timeout=_REQUEST_SECONDS)
             raise
@@ -164,7 +165,7 @@ class AirflowRuns:
         return "; ".join(traces) or "it is not in the folder `dags`"
 
 
-_TASK_ORDER: Final = {"plan": 0, "copy": 1, "report": 2}
+_TASK_ORDER: Final = {"plan": 0, COPY_TASK_ID: 1, "report": 2}
 
 
 def _token(url: str, user: str, password: str) -> str:

@@ -31,6 +31,11 @@ class Step:
     repeats: bool = False
 
     @property
+    def id(self) -> str:
+        """The transfer's name in reports and lineage, and the beginning of the run's id."""
+        return "demo_" + self.title.lower().replace(",", "").replace(" ", "_")
+
+    @property
     def untouched(self) -> tuple[str, ...]:
         """The places the run must leave as they are."""
         return (*(() if self.moves else (self.source,)), *((self.destination,) if self.repeats else ()))
@@ -42,7 +47,7 @@ class Step:
             urls: URL of each place.
         """
         return {
-            "id": "demo",
+            "id": self.id,
             "source": urls[self.source],
             "destination": urls[self.destination],
             "copy": not self.moves,
@@ -55,6 +60,6 @@ STEPS: Final = (
     Step(title="S3 to GCS", source="s3", destination="gcs"),
     Step(title="local to GCS", source=FOLDER, destination="gcs-uploaded"),
     Step(title="Azure to S3", source="azure", destination="s3-returned"),
-    Step(title="S3 to S3, moved", source="s3-returned", destination="s3-moved", moves=True),
+    Step(title="S3 to Azure, moved", source="s3-returned", destination="azure-moved", moves=True),
     Step(title="S3 to Azure, again", source="s3", destination="azure", repeats=True),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from demo.checks import (
-    SAMPLE,
     Check,
     check_bucket,
     check_empty,
@@ -89,7 +89,7 @@ class Story:
         watched = [self.buckets[name] for name in step.untouched if name in self.buckets]
         before = [(bucket, bucket.objects()) for bucket in watched]
         conf = step.conf({name: bucket.url for name, bucket in self.buckets.items()} | {FOLDER: self._folder_url})
-        run_id = self.runs.start(conf)
+        run_id = self.runs.start(f"{step.id}_{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}", conf)
         self.display.say(f"  {self.runs.page(run_id)}")
         status = self._watch(step, run_id)
         report: dict[str, Any] = self.runs.xcom(run_id, "report") or {}
@@ -112,7 +112,7 @@ class Story:
         receipts = ReceiptReader(self.state, dag_id=DAG_ID, run_id=run_id)
         deadline = time.monotonic() + RUN_DEADLINE_SECONDS
         objects = 0 if step.repeats else len(self.originals)
-        with self.display.activity(step.title, objects=objects) as activity, self.runs.stopped_on_interrupt(run_id):
+        with self.display.activity(step.title, objects=objects) as activity, self.runs.stopped_early(run_id):
             while True:
                 status = self.runs.status(run_id)
                 activity.show(*receipts.copied(), status.text)
@@ -127,9 +127,8 @@ class Story:
     def _check(
         self, step: Step, report: Mapping[str, Any], before: list[tuple[VendorBucket, dict[str, Stored]]]
     ) -> Check:
-        downloads = min(SAMPLE, len(self.originals)) + 1
-        with self.display.activity("checking every object, downloading some", objects=downloads) as activity:
-            check = check_bucket(self.buckets[step.destination], self.originals, progress=lambda: activity.advance(1))
+        with self.display.activity("checking every object, reading some") as activity:
+            check = check_bucket(self.buckets[step.destination], self.originals, progress=activity.reach)
             check.problems += check_report(report, self.originals, copies=not step.repeats, moves=step.moves)
             for bucket, stored in before:
                 check.problems += check_untouched(bucket, stored)
@@ -147,8 +146,8 @@ class Story:
 def _row(step: Step, report: Mapping[str, Any], check: Check) -> Row:
     copied, skipped = report.get("objects_copied", 0), report.get("objects_skipped", 0)
     verified = ", ".join(f"{count:,} {way}" for way, count in report.get("verified_by", {}).items())
-    facts = [check.text, "source empty" if step.moves else "", "nothing touched" if step.repeats else ""]
-    good = "; ".join(fact for fact in facts if fact)
+    facts = [check.text, "source empty" if step.moves else "", "untouched" if step.repeats else ""]
+    good = ", ".join(fact for fact in facts if fact)
     return Row(
         title=step.title,
         objects=f"{copied:,} copied" if copied or not skipped else f"{skipped:,} skipped",
