@@ -34,7 +34,7 @@ install: $(PYTHON_STAMP) $(NODE_STAMP) ## Install everything into this folder (o
 $(PYTHON_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
 	    echo "error: Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is" \
-	    "$$($(PYTHON) --version 2>&1 || true); install one, then: make PYTHON=python3.12 install" >&2; exit 1; }
+	    "$$($(PYTHON) --version 2>/dev/null || echo not there); install one, then: make PYTHON=python3.12 install" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PY) -c '' 2>/dev/null || { echo "Creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
