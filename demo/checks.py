@@ -38,7 +38,11 @@ class Check:
 
 
 def check_bucket(
-    bucket: VendorBucket, originals: Mapping[str, Original], *, sample: int = SAMPLE, progress: Callable[[int, int], None]
+    bucket: VendorBucket,
+    originals: Mapping[str, Original],
+    *,
+    sample: int = SAMPLE,
+    progress: Callable[[int, int], None],
 ) -> Check:
     """Compare every object of a bucket with its file on disk.
 
