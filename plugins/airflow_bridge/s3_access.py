@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from aiobotocore.config import AioConfig
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import Connection
 from botocore.config import Config
@@ -16,6 +17,7 @@ from airflow_bridge.instance_metadata import uses_instance_metadata
 from skyferry.errors import ConnectionConfigError
 from skyferry.stores.base import Store
 from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_session import DirectSession
 
 _CONNECT_TIMEOUT_SECONDS = 10
 _READ_TIMEOUT_SECONDS = 60
@@ -47,7 +49,9 @@ class S3Access:
             os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         self._hook = S3Hook(aws_conn_id=self._conn_id)
         # The hook asks for the connection here, and remembers it: inside the event loop that would block.
-        self._settings = self._hook.config.merge(_engine_settings(max_objects_in_flight))
+        # The order counts: what is merged into a plain Config loses the session class.
+        session = AioConfig(http_session_cls=DirectSession)
+        self._settings = session.merge(self._hook.config).merge(_engine_settings(max_objects_in_flight))
         if self._hook.verify is False:
             self._hook.log.warning('connection "%s" does not check certificates ("verify": false)', self._conn_id)
 

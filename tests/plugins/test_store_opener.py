@@ -17,7 +17,7 @@ import pytest
 
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
-from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError
+from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError, TransferError
 from skyferry.urls import parse_location
 from tests.airflow_home import azurite_connection_string
 from tests.conftest import AZURITE_ACCOUNT, AZURITE_KEY
@@ -320,3 +320,34 @@ def test_each_connection_is_looked_up_once(moto, connect, monkeypatch):
     connect("aws_keys", **aws(moto.url))
     prepare(use_of("s3://one/", "aws_keys"), use_of("s3://two/", "aws_keys"), use_of("s3://one/x/", "aws_keys"))
     assert lookups == ["aws_keys"]
+
+
+async def test_a_signed_s3_request_is_not_sent_on_to_another_host(connect):
+    """aiohttp's default would: whoever answers for the endpoint could send it to the machine's metadata address."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+    class Redirecting(Elsewhere):
+        def do_HEAD(self) -> None:
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{elsewhere.server_port}/taken")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
+        with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as endpoint:
+            for server in (elsewhere, endpoint):
+                threading.Thread(target=server.serve_forever, daemon=True).start()
+            extra = {"endpoint_url": f"http://127.0.0.1:{endpoint.server_port}", "region_name": "us-east-1"}
+            connect("redirected", conn_type="aws", login="key", password="secret", extra=extra)
+            use = use_of("s3://bucket/", "redirected")
+            with pytest.raises(TransferError):
+                async with prepare(use)(use.location, "redirected") as store:
+                    await store.check_bucket()
+            endpoint.shutdown()
+        elsewhere.shutdown()
+    assert asked == []

@@ -327,6 +327,8 @@ class _LocalUpload:
 
     def finish(self, crc32c: str) -> Committed:
         """Make the bytes durable, read them back, and give them their name."""
+        if self._descriptor < 0:
+            raise PermanentError(f"the upload of {self._store.url(self._key)} was given up already")
         os.fsync(self._descriptor)
         self._require_content(crc32c)
         os.fchmod(self._descriptor, self._store._file_mode)
