@@ -4,7 +4,7 @@
                                                /skipped/00000.ndjson        what not to copy, and why
                                                /plan.json                   totals; written last: the plan is whole
                                                /receipts/00000/try-01-00000.ndjson
-                                               /reports/00000.json     one for each time the report was made
+                                               /reports/00000.json          one for each time the report was made
 
 A run that plans again (a cleared task, a retry) begins `plan-0002` and takes over the receipts it already has, so that
 repeating changes no count. Nothing is ever overwritten or appended to, so any store will do, and two writers at once
