@@ -135,7 +135,8 @@ STACK: Final[tuple[Component, ...]] = (
         command=_moto,
         port_variable="MOTO_PORT",
         default_port=5000,
-        health=Health("/moto-api/data.json"),
+        # Not /moto-api/data.json: that one dumps every object there is.
+        health=Health("/moto-api/"),
         deadline_seconds=60,
     ),
     Component(

@@ -10,6 +10,9 @@ from skyferry.request import params_defaults, params_schema
 from skyferry.routes import Route
 
 _REQUIRED_WITHOUT_ROUTE = ("source", "destination")
+_FIRST_SECTION = "What"
+_UNFOLDED_SECTION = "Run Parameters"
+"""The one section that Airflow's form shows unfolded: its own name for parameters that have none."""
 
 
 def on_demand_params() -> dict[str, Param]:
@@ -19,7 +22,7 @@ def on_demand_params() -> dict[str, Param]:
     neither does.
     """
     defaults = params_defaults()
-    schemas: dict[str, dict[str, Any]] = {**params_schema()}
+    schemas = _form_schemas()
     for name in _REQUIRED_WITHOUT_ROUTE:
         schemas[name] = schemas[name] | {"type": ["string", "null"]}
     return {name: Param(defaults.get(name), **schema) for name, schema in schemas.items()}
@@ -28,6 +31,14 @@ def on_demand_params() -> dict[str, Param]:
 def route_params(route: Route) -> dict[str, Param]:
     """Return the Params of a route's own DAG: the route's values are the defaults."""
     values = route.request().to_conf()
-    schemas: dict[str, dict[str, Any]] = {**params_schema()}
+    schemas = _form_schemas()
     schemas["id"] = schemas["id"] | {"enum": [route.id]}
     return {name: Param(values[name], **schema) for name, schema in schemas.items()}
+
+
+def _form_schemas() -> dict[str, dict[str, Any]]:
+    """Return the parameters' schemas with the first section where the form shows it without a click."""
+    return {
+        name: schema | {"section": _UNFOLDED_SECTION} if schema["section"] == _FIRST_SECTION else {**schema}
+        for name, schema in params_schema().items()
+    }
