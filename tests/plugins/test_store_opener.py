@@ -323,7 +323,7 @@ def test_each_connection_is_looked_up_once(moto, connect, monkeypatch):
 
 
 async def test_a_signed_s3_request_is_not_sent_on_to_another_host(connect):
-    """aiohttp's default would: whoever answers for the endpoint could send it to the machine's metadata address."""
+    """The aiohttp default would: whoever answers for the endpoint could send it to the machine's metadata address."""
     asked: list[str] = []
 
     class Elsewhere(BaseHTTPRequestHandler):
