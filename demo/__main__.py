@@ -22,7 +22,8 @@ from stack.layout import Layout, recorded_layout
 
 
 def main() -> int:
-    display = Display(Console(highlight=False))
+    # A build's log has no width of its own; rich would take it to be 80 columns.
+    display = Display(Console(highlight=False, width=None if sys.stdout.isatty() else 120))
     try:
         layout = recorded_layout()
         if layout is None:

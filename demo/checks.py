@@ -16,7 +16,7 @@ SAMPLE: Final = 200
 READ: Final = "read"
 """Downloaded and compared byte for byte."""
 
-_MAX_PROBLEMS: Final = 20
+_MAX_PROBLEMS: Final = 10
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ def check_untouched(bucket: VendorBucket, before: Mapping[str, Stored]) -> list[
 def check_report(
     report: Mapping[str, Any], originals: Mapping[str, Original], *, copies: bool, moves: bool
 ) -> list[str]:
-    """Return a problem for each number of a run's report that is not what the files say it must be.
+    """Return the problems of a run's report, and one for each of its numbers that the files say must be another.
 
     Args:
         copies: Whether the run had to copy everything, or to find that all of it is there.
@@ -144,7 +144,8 @@ def check_report(
         "objects_deleted_at_source": objects if moves else 0,
         "bytes_copied": size_bytes if copies else 0,
     }
-    problems = [
+    problems = list(report.get("problems", ()))
+    problems += [
         f"the report says {name} {report.get(name)!r}; expected {value!r}"
         for name, value in expected.items()
         if report.get(name) != value
@@ -152,7 +153,7 @@ def check_report(
     proven = sum(report.get("verified_by", {}).values())
     if proven != expected["objects_copied"]:
         problems.append(f"the report says {proven:,} copies were verified; expected {expected['objects_copied']:,}")
-    return problems + list(report.get("problems", ()))
+    return problems
 
 
 def shortened(problems: Sequence[str]) -> list[str]:

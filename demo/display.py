@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 _LINE_SECONDS: Final = 3.0
-_TABLE_WIDTH: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,5 +126,4 @@ class Display:
                 *(row.title, row.objects, f"{row.size_bytes / 1e6:,.1f}", row.verified_by, f"{row.seconds:,.1f}"),
                 Text(row.checked, style="green" if row.is_good else "red"),
             )
-        # A build's log has no width of its own; rich would take it to be 80 columns.
-        self._console.print(table, width=None if self._console.is_terminal else _TABLE_WIDTH)
+        self._console.print(table)

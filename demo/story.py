@@ -129,7 +129,8 @@ class Story:
     ) -> Check:
         with self.display.activity("checking every object, reading some") as activity:
             check = check_bucket(self.buckets[step.destination], self.originals, progress=activity.reach)
-            check.problems += check_report(report, self.originals, copies=not step.repeats, moves=step.moves)
+            # The run's own words first: they say why, and the rest only follows from that.
+            check.problems[:0] = check_report(report, self.originals, copies=not step.repeats, moves=step.moves)
             for bucket, stored in before:
                 check.problems += check_untouched(bucket, stored)
             if step.moves:

@@ -206,4 +206,4 @@ def test_no_report_at_all_is_a_problem(originals: dict[str, Original]) -> None:
 
 def test_of_many_problems_the_first_are_shown_with_the_number_of_the_others() -> None:
     assert shortened(["a", "b"]) == ["a", "b"]
-    assert shortened([str(number) for number in range(25)])[-2:] == ["19", "... and 5 more"]
+    assert shortened([str(number) for number in range(25)])[-2:] == ["9", "... and 15 more"]
