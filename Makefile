@@ -103,7 +103,7 @@ check-code: install ## Lint, formatting and types
 
 .PHONY: check-generated
 check-generated: install ## Are the generated files current?
-	$(if $(wildcard scripts/generate.py),$(PY) scripts/generate.py --check)
+	.venv/bin/python -m skyferry.reference --check
 
 .PHONY: check-compose
 check-compose: install ## Is docker-compose.yaml valid? (Needs no Docker.)

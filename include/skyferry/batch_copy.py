@@ -123,6 +123,14 @@ class BatchCopier:
             Counts over this call; a failure is counted, not raised.
         """
         undone = [item for item in planned if not self._is_done(done.get(item.source.key))]
+        try:
+            await self._copy_and_delete(undone, done)
+        finally:
+            # Stopped or not: what was copied is on record.
+            await asyncio.shield(self._receipts.flush())
+        return BatchResult(counts=self._counts, bytes_copied=self._bytes_copied, failures=tuple(self._failures))
+
+    async def _copy_and_delete(self, undone: Sequence[PlannedObject], done: dict[str, Receipt]) -> None:
         pending_deletes: list[Receipt] = []
         async for receipt in self._copy_concurrently(undone, done):
             await self._record(receipt)
@@ -131,8 +139,6 @@ class BatchCopier:
             if len(pending_deletes) >= _RECEIPTS_PER_RECORD:
                 await self._delete_sources(pending_deletes)
         await self._delete_sources(pending_deletes)
-        await self._receipts.flush()
-        return BatchResult(counts=self._counts, bytes_copied=self._bytes_copied, failures=tuple(self._failures))
 
     def _is_done(self, receipt: Receipt | None) -> bool:
         if receipt is None or receipt.outcome in (Outcome.FAILED, Outcome.REFUSED):

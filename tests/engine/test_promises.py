@@ -397,6 +397,27 @@ class TestStatusTellsTheTruth:
         assert (report.objects_copied, report.objects_failed, report.state) == (19, 1, "failed")
         assert "07" in report.problems[0]
 
+    async def test_a_batch_that_was_stopped_has_what_it_copied_on_record(self, workshop: Workshop) -> None:
+        for number in range(5):
+            workshop.put(f"{number}", SMALL)
+        plan = await workshop.plan()
+        is_third = asyncio.Event()
+
+        async def hang_at_third(method: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+            if key == "2":
+                is_third.set()
+                await asyncio.Event().wait()
+            return await method(key, *args, **kwargs)
+
+        workshop.wrap_destination = lambda store: MeddledStore(store, put_object=hang_at_third)
+        copying = asyncio.create_task(workshop.copy(plan.batches[0], max_objects_in_flight=1))
+        await is_third.wait()
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        report = await workshop.report()
+        assert (report.objects_copied, report.objects_failed, report.state) == (2, 3, "failed")
+
     async def test_a_batch_that_never_ran_is_counted_as_failed(self, workshop: Workshop) -> None:
         for number in range(4):
             workshop.put(f"{number}", SMALL)

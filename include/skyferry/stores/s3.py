@@ -346,7 +346,9 @@ class S3Store:
         if isinstance(error, botocore_errors.NoCredentialsError | botocore_errors.PartialCredentialsError):
             return AccessDeniedError(f"{what}: the connection has no credentials", hint="add them to the connection")
         if isinstance(error, _TRANSPORT_ERRORS):
-            return ConnectionLostError(f"{what}: {type(error).__name__}", hint="the endpoint did not answer properly")
+            return ConnectionLostError(
+                f"{what}: {type(error).__name__}", hint=f"{self._client.meta.endpoint_url} did not answer properly"
+            )
         return PermanentError(f"{what}: {type(error).__name__}: {error}")
 
     def _translate_answer(self, error: botocore_errors.ClientError, what: str, key: str, needs: str) -> TransferError:

@@ -1,0 +1,1 @@
+"""Sensors: they notice that a source has work, and consume nothing of it."""
