@@ -45,9 +45,14 @@ def with_source_note(metadata: ObjectMetadata, note: str) -> ObjectMetadata:
     return replace(metadata, user={**metadata.user, SOURCE_NOTE: note})
 
 
-def needs_source_note(info: ObjectInfo) -> bool:
-    """Tell whether a later run could not compare this source object without reading it."""
-    return not info.checksums and not info.etag_may_be_md5
+def needs_source_note(info: ObjectInfo, *, published: AbstractSet[str]) -> bool:
+    """Tell whether a later run could not compare this source object with its copy without reading them.
+
+    Args:
+        published: What the destination will publish of the copy.
+    """
+    known = set(info.checksums) | ({"md5"} if info.etag_may_be_md5 else set())
+    return known.isdisjoint(published)
 
 
 def compare(source: ObjectInfo, destination: ObjectInfo, *, note: str = "") -> Finding | None:

@@ -135,11 +135,20 @@ class ObjectTransfer:
 
     def _content(self, info: ObjectInfo, digests: Mapping[str, str], source_verified_by: str) -> _Content:
         metadata, lost = fit_metadata(restore_metadata(info.metadata or ObjectMetadata()), self._destination.kind)
-        if needs_source_note(info) and self._destination.capabilities.holds_metadata:
+        if self._leaves_note(info):
             metadata = with_source_note(metadata, source_note(self._source.url(info.key), info))
         if not self._source.capabilities.holds_metadata:
             lost = ()  # a content type guessed from a file's name is nobody's loss
         return _Content(info=info, digests=digests, source_verified_by=source_verified_by, metadata=metadata, lost=lost)
+
+    def _leaves_note(self, info: ObjectInfo) -> bool:
+        """Tell whether the copy says which source version it holds; a local source is compared by reading it."""
+        destination = self._destination.capabilities
+        if self._source.capabilities.reads_are_trusted or not destination.holds_metadata:
+            return False
+        is_small = info.size_bytes <= SMALL_OBJECT_BYTES
+        published = destination.publishes if is_small else destination.publishes_of_parts
+        return needs_source_note(info, published=published)
 
     # Small objects
 

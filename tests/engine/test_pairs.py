@@ -15,7 +15,7 @@ import pytest
 from skyferry.checksums import digest
 from skyferry.metadata import restore_metadata
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
-from skyferry.objects import ObjectMetadata
+from skyferry.objects import ObjectInfo, ObjectMetadata
 from skyferry.report import Report
 from skyferry.request import request_from_conf
 from skyferry.stages import Run, copy_batch, plan_transfer, report_transfer
@@ -24,6 +24,7 @@ from skyferry.stores.local import LocalStore
 from skyferry.urls import Location, parse_location
 from stack.running import Endpoint
 from tests.contract.conftest import open_azure, open_gcs, open_s3
+from tests.engine.meddling import MeddledStore
 
 KINDS = ("s3", "az", "gs", "file")
 RICH = ObjectMetadata(
@@ -46,14 +47,21 @@ OBJECTS: dict[str, tuple[bytes, ObjectMetadata]] = {
 
 
 class Stores:
-    """Opens any store of the local emulators; a `StoreOpener`."""
+    """Opens any store of the local emulators; a `StoreOpener` that counts what is read over the network."""
 
     def __init__(self, makers: dict[str, Callable[[str], Store]]) -> None:
         self._makers = makers
+        self.bytes_read = 0
 
     @asynccontextmanager
     async def __call__(self, location: Location, conn_id: str) -> AsyncIterator[Store]:
-        yield self._makers[location.kind](location.bucket)
+        store = self._makers[location.kind](location.bucket)
+        yield store if location.kind == "file" else MeddledStore(store, trusted=False, read_range=self._count)
+
+    async def _count(self, method: Any, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+        self.bytes_read += size_bytes
+        body: bytes = await method(info, start_byte, size_bytes)
+        return body
 
 
 @pytest.fixture
@@ -141,8 +149,11 @@ async def test_pair(source_kind: str, destination_kind: str, stores: Stores, tmp
     assert set(first.verified_by) <= {"md5", "etag", "crc32c", "crc64nvme", "readback"}
     await _require_metadata(stores, source_kind, destination, first)
 
+    stores.bytes_read = 0
     second = await run(stores, tmp_path / "state", "second", **conf)
     assert (second.objects_copied, second.skipped_by_reason) == (0, {"identical": len(OBJECTS)})
+
+    assert stores.bytes_read == 0, "what lies there was compared by reading it"
 
     moved_to = new_url(destination_kind, tmp_path)
     move = {"source": source, "destination": moved_to, "create_destination": True, "copy": False}

@@ -58,7 +58,7 @@ _PAGE_KEYS = 5_000
 _ONE_REQUEST: Mapping[str, Any] = {"retry_total": 0, "permit_redirects": False}
 _READ_RIGHT = "Storage Blob Data Reader, or a SAS with the letter r"
 _LIST_RIGHT = "Storage Blob Data Reader, or a SAS with the letter l for the container"
-_WRITE_RIGHT = "Storage Blob Data Contributor, or a SAS with the letters c and w (and t for tags)"
+_WRITE_RIGHT = "Storage Blob Data Contributor (Owner for tags), or a SAS with the letters c and w (and t for tags)"
 _DELETE_RIGHT = "Storage Blob Data Contributor, or a SAS with the letters r and d"
 _CREATE_RIGHT = "Storage Blob Data Contributor on the storage account; the SAS of a container cannot create it"
 _TAG_RIGHT = "Storage Blob Data Owner, or a SAS with the letter t"
@@ -144,6 +144,8 @@ class AzureStore:
         max_part_bytes=4_000 * _MEBIBYTE,
         max_parts=50_000,
         max_object_bytes=50_000 * 4_000 * _MEBIBYTE,
+        publishes=frozenset({"md5"}),
+        publishes_of_parts=frozenset({"md5"}),
         holds_metadata=True,
         reads_are_trusted=False,
     )

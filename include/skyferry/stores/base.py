@@ -23,6 +23,8 @@ class Capabilities:
         max_part_bytes: No part is larger.
         max_parts: No upload has more parts.
         max_object_bytes: No object is larger.
+        publishes: Algorithms of the whole content the store later tells of an object written by `put_object`.
+        publishes_of_parts: The same for an object written in parts.
         holds_metadata: Content headers and user metadata are kept.
         reads_are_trusted: Reading is not subject to a network (local folders): what was read is what is stored.
     """
@@ -36,6 +38,8 @@ class Capabilities:
     max_part_bytes: int
     max_parts: int
     max_object_bytes: int
+    publishes: frozenset[str]
+    publishes_of_parts: frozenset[str]
     holds_metadata: bool
     reads_are_trusted: bool
 

@@ -91,6 +91,8 @@ class GcsStore:
         max_part_bytes=2**30,
         max_parts=2**31,
         max_object_bytes=5 * 2**40,
+        publishes=frozenset({"md5", "crc32c"}),
+        publishes_of_parts=frozenset({"md5", "crc32c"}),
         holds_metadata=True,
         reads_are_trusted=False,
     )

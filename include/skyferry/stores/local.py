@@ -74,6 +74,8 @@ class LocalStore:
         max_part_bytes=2**30,
         max_parts=2**31,
         max_object_bytes=2**63 - 1,
+        publishes=frozenset(),
+        publishes_of_parts=frozenset(),
         holds_metadata=False,
         reads_are_trusted=True,
     )

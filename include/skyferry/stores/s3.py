@@ -100,6 +100,8 @@ class S3Store:
         max_part_bytes=5 * 2**30,
         max_parts=10_000,
         max_object_bytes=50 * 10**12,
+        publishes=frozenset({"md5", "crc64nvme"}),
+        publishes_of_parts=frozenset({"crc64nvme"}),
         holds_metadata=True,
         reads_are_trusted=False,
     )
