@@ -91,16 +91,25 @@ class BatchCopier:
         records: Folder and first part of the records' names, e.g. `plan-0001/receipts/00003/try-01`.
         attempt: The task's attempt, from 1. From the second on, every object is first looked at, because the attempt
             before may have copied it without leaving a receipt.
+        budget: Shared by copiers that work at the same time; one of its own by default.
     """
 
     def __init__(
-        self, source: Store, destination: Store, *, options: CopyOptions, state: StateFolder, records: str, attempt: int
+        self,
+        source: Store,
+        destination: Store,
+        *,
+        options: CopyOptions,
+        state: StateFolder,
+        records: str,
+        attempt: int,
+        budget: ByteBudget | None = None,
     ) -> None:
         self._source = source
         self._destination = destination
         self._options = options
         self._attempt = attempt
-        self._budget = ByteBudget(MEMORY_BUDGET_BYTES)
+        self._budget = budget or ByteBudget(MEMORY_BUDGET_BYTES)
         # Two workers may write for one attempt (one of them cut off); the token keeps their records apart.
         token = secrets.token_hex(4)
         self._receipts = RecordWriter(
@@ -110,7 +119,9 @@ class BatchCopier:
         self._bytes_copied = 0
         self._failures: list[tuple[Receipt, TransferError]] = []
 
-    async def copy_all(self, planned: Sequence[PlannedObject], *, done: dict[str, Receipt]) -> BatchResult:
+    async def copy_all(
+        self, planned: Sequence[PlannedObject], *, done: dict[str, Receipt], settled: Sequence[Receipt] = ()
+    ) -> BatchResult:
         """Copy everything that has no receipt yet.
 
         Memory is bounded by `MEMORY_BUDGET_BYTES` and the rows of the batch.
@@ -118,12 +129,15 @@ class BatchCopier:
         Args:
             planned: The batch.
             done: Receipts of earlier attempts by source key.
+            settled: Receipts of objects there is nothing to do for; recorded and counted with the others.
 
         Returns:
             Counts over this call; a failure is counted, not raised.
         """
         undone = [item for item in planned if not self._is_done(done.get(item.source.key))]
         try:
+            for receipt in settled:
+                await self._record(self._finished(receipt))
             await self._copy_and_delete(undone, done)
         finally:
             # Stopped or not: what was copied is on record.
@@ -187,15 +201,16 @@ class BatchCopier:
             else:
                 receipt = await _ObjectCopier(self, attempts).copy(planned)
         except TransferError as error:
-            receipt = _receipt(planned, Outcome.FAILED, str(error))
+            receipt = receipt_of(planned, Outcome.FAILED, str(error))
             self._failures.append((receipt, error))
         return replace(
-            receipt,
+            self._finished(receipt),
             retries=attempts.retries or receipt.retries,
-            attempt=self._attempt,
-            finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - started, 3),
         )
+
+    def _finished(self, receipt: Receipt) -> Receipt:
+        return replace(receipt, attempt=self._attempt, finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
 
     async def _delete_sources(self, receipts: list[Receipt]) -> None:
         """Take the sources away whose copies are on record."""
@@ -305,10 +320,12 @@ class _ObjectCopier:
     async def _look_again(self, planned: PlannedObject) -> PlannedObject | Receipt:
         """Return the object with the versions there are now, or the receipt that settles it."""
         key = planned.source.key
+        # The destination first: whoever writes a newer source version there after this look makes our commit fail. The
+        # other way round, an older version that can still be read by its id would be written over the newer one.
+        found = await self._attempts.call(lambda: self._destination.stat(planned.destination_key))
         source = await self._attempts.call(lambda: self._source.stat(key))
         if source is None:
-            return _receipt(planned, Outcome.SKIPPED, "source_gone")
-        found = await self._attempts.call(lambda: self._destination.stat(planned.destination_key))
+            return receipt_of(planned, Outcome.SKIPPED, "source_gone")
         fresh = replace(planned, source=source, replaces=found)
         was_planned = planned.replaces.etag if planned.replaces else None
         if found is None or (found.etag == was_planned and planned.action is Action.COPY):
@@ -321,15 +338,15 @@ class _ObjectCopier:
         if finding.is_same:
             planned = replace(planned, replaces=found)
             if planned.reason == "identical":
-                return _receipt(planned, Outcome.SKIPPED, "identical", verified_by=finding.evidence)
+                return receipt_of(planned, Outcome.SKIPPED, "identical", verified_by=finding.evidence)
             return replace(
-                _receipt(planned, Outcome.COPIED, planned.reason, verified_by=finding.evidence),
+                receipt_of(planned, Outcome.COPIED, planned.reason, verified_by=finding.evidence),
                 source_verified_by=finding.evidence,
                 was_there=True,
             )
         match self._options.on_conflict:
             case "skip":
-                return _receipt(planned, Outcome.SKIPPED, "exists")
+                return receipt_of(planned, Outcome.SKIPPED, "exists")
             case "fail":
                 raise DestinationConflictError(
                     f"{self._destination.url(planned.destination_key)} exists with other content than "
@@ -340,7 +357,8 @@ class _ObjectCopier:
                 return replace(planned, action=Action.COPY)
 
 
-def _receipt(planned: PlannedObject, outcome: Outcome, reason: str, *, verified_by: str = "") -> Receipt:
+def receipt_of(planned: PlannedObject, outcome: Outcome, reason: str, *, verified_by: str = "") -> Receipt:
+    """Return the receipt of an object that was not copied, or was found to be there."""
     found = planned.replaces
     return Receipt(
         key=planned.source.key,

@@ -80,6 +80,32 @@ class Planner:
         async for decision in _map_in_order(pairs, self._decide, limit=_LOOKS_IN_FLIGHT):
             yield decision
 
+    async def decide_now(self, source_key: str) -> PlannedObject | None:
+        """Return the decision for one object by what both sides show now; None when the source shows nothing.
+
+        For objects that come one by one, in any order: names that collide only with each other (`a` and `a/b`) are left
+        to the destination. Costs two requests, and more where content has to be compared.
+
+        Raises:
+            TransferError: One side could not be looked at.
+        """
+        destination_key = map_key(
+            source_key, source_prefix=self._source_prefix, destination_prefix=self._destination_prefix
+        )
+        # The destination first, for the reason the copy has: a newer version that arrives meanwhile fails our commit.
+        found = await self._found_at(destination_key)
+        source = await self.attempts.call(lambda: self._source.stat(source_key))
+        if source is None:
+            return None
+        return await self._decide(self._pair(source, found, is_listed=False))
+
+    async def _found_at(self, destination_key: str) -> ObjectInfo | None:
+        try:
+            check_key(destination_key, self._destination.kind)
+        except KeyRefusedError:
+            return None  # the decision refuses it by name
+        return await self.attempts.call(lambda: self._destination.stat(destination_key))
+
     async def _selection(self) -> Selection:
         """Return the selection; a key of exactly that name wins over a glob, and a key must exist."""
         selection = self._request.selection
@@ -126,12 +152,7 @@ class Planner:
         if not self._destination_exists:
             return
         if selection.kind == "key":
-            key = self._destination_prefix + selection.data
-            try:
-                check_key(key, self._destination.kind)
-            except KeyRefusedError:
-                return  # the decision refuses it by name
-            info = await self.attempts.call(lambda: self._destination.stat(key))
+            info = await self._found_at(self._destination_prefix + selection.data)
             if info is not None:
                 yield info
             return
@@ -139,8 +160,8 @@ class Planner:
         async for info in list_in_key_order(self._destination, prefix):
             yield info
 
-    def _pair(self, source: ObjectInfo, found: ObjectInfo | None) -> _Pair:
-        """Check the name; this must happen in key order, unlike what `_decide` does."""
+    def _pair(self, source: ObjectInfo, found: ObjectInfo | None, *, is_listed: bool = True) -> _Pair:
+        """Check the name; for a listing this must happen in key order, unlike what `_decide` does."""
         destination_key = map_key(
             source.key, source_prefix=self._source_prefix, destination_prefix=self._destination_prefix
         )
@@ -156,13 +177,14 @@ class Planner:
             destination_key=destination_key,
             found=found,
             skipped_because=skipped,
-            refused_because="" if skipped else self._refusal(source, destination_key),
+            refused_because="" if skipped else self._refusal(source, destination_key, is_listed=is_listed),
         )
 
-    def _refusal(self, source: ObjectInfo, destination_key: str) -> str:
+    def _refusal(self, source: ObjectInfo, destination_key: str, *, is_listed: bool) -> str:
         try:
             check_key(destination_key, self._destination.kind)
-            self._collisions.check(destination_key)
+            if is_listed:
+                self._collisions.check(destination_key)
             if source.size_bytes > SMALL_OBJECT_BYTES:
                 part_size_bytes(source.size_bytes, self._destination.capabilities)
         except TransferError as error:

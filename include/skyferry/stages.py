@@ -86,12 +86,12 @@ async def plan_transfer(
         RequestError: `data` names an object that does not exist.
     """
     async with (
-        _open_state(open_store, state, state_conn_id, run) as records,
+        open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
         open_store(request.destination_location, request.destination_conn_id) as destination,
     ):
         await source.check_bucket()
-        exists = await _prepare_destination(destination, request)
+        exists = await prepare_destination(destination, request)
         number = await records.last_plan_number() + 1
         earlier = await _receipts_of_plan(records, number - 1)
         writer = _PlanWriter(records, number, request)
@@ -104,16 +104,17 @@ async def plan_transfer(
 
 
 @asynccontextmanager
-async def _open_state(
+async def open_state(
     open_store: StoreOpener, state: Location, state_conn_id: str, run: Run
 ) -> AsyncIterator[StateFolder]:
+    """Yield the records of a run; a local folder is created if it is missing."""
     async with open_store(state, state_conn_id) as store:
         if store.kind == "file":
             await store.create_bucket()
         yield StateFolder(store, state.prefix + run.folder)
 
 
-async def _prepare_destination(destination: Store, request: TransferRequest) -> bool:
+async def prepare_destination(destination: Store, request: TransferRequest) -> bool:
     """Return whether the destination bucket exists, after creating it if that was asked for."""
     try:
         await destination.check_bucket()
@@ -292,7 +293,7 @@ async def copy_batch(
     folder = plan_folder(batch.plan_number)
     receipts = f"{folder}receipts/{batch.number:05d}/"
     async with (
-        _open_state(open_store, state, state_conn_id, run) as records,
+        open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
         open_store(request.destination_location, request.destination_conn_id) as destination,
     ):
@@ -340,7 +341,7 @@ async def report_transfer(
 
     Cost: every receipt is read once; memory holds those of one batch.
     """
-    async with _open_state(open_store, state, state_conn_id, run) as records:
+    async with open_state(open_store, state, state_conn_id, run) as records:
         number = await records.last_plan_number()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
         totals = Totals()

@@ -1,0 +1,45 @@
+"""Consumes a queue in a process of its own, telling each step on standard output, so that a test can kill it.
+
+Usage: python -m tests.queues.killable ENDPOINT ROOT NAME ATTEMPT
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.engine.killable import telling
+from tests.engine.meddling import MeddledStore
+from tests.queues.yard import Yard
+
+
+class _ToldQueue:
+    """Forwards everything to a queue, telling what is received and deleted."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._queue, name)
+        if name not in ("receive", "delete"):
+            return method
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await telling(name)(method, *args, **kwargs)
+
+        return call
+
+
+async def main(endpoint: str, root: Path, name: str, attempt: int) -> None:
+    yard = Yard(endpoint, root, name)
+    yard.wrap_queue = _ToldQueue
+    yard.wrap_source = lambda store: MeddledStore(store, trusted=False, read_range=telling("read"))
+    yard.wrap_destination = lambda store: MeddledStore(store, put_object=telling("put"))
+    result = await yard.consume(attempt=attempt, visibility_seconds=2, wait_seconds=3)
+    result.raise_if_failed()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))

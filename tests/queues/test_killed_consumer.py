@@ -1,0 +1,71 @@
+"""kill -9 at every kind of step of a consumer: no message is lost, and after the retry every object is there once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skyferry.object_transfer import SMALL_OBJECT_BYTES
+from tests.queues.yard import Yard
+
+PROJECT = Path(__file__).resolve().parents[2]
+LARGE = bytes(range(251)) * (3 * SMALL_OBJECT_BYTES // 251)
+
+STEPS = [
+    ("after receive", 1),  # messages received, nothing done
+    ("before put", 1),
+    ("before read", 2),  # part of the large object sent
+    ("after put", 7),  # committed, no receipt
+    ("before delete", 1),  # receipts on record, messages still there
+    ("after delete", 1),  # some messages deleted, others not begun
+]
+
+
+def consume_until(yard: Yard, attempt: int, *, step: str, times: int) -> bool:
+    """Run a consumer in its own process and kill it at the given step; return whether it was killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.queues.killable", yard.endpoint, str(yard.root), yard.name, str(attempt)],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'include'}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    seen = 0
+    for line in process.stdout:
+        seen += line.strip() == step
+        if seen == times:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stdout.close()
+    code = process.wait()
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+@pytest.mark.parametrize(("step", "times"), STEPS)
+async def test_killed_and_tried_again(yard: Yard, step: str, times: int) -> None:
+    expected = {f"folder/{number:03d}": f"content {number}".encode() for number in range(24)} | {"large": LARGE}
+    await yard.build()
+    await yard.put_many(expected)
+
+    assert consume_until(yard, 1, step=step, times=times), "it was to be killed before it was done"
+    arrived, left = yard.arrived(), await yard.left()
+    assert all(expected[key] == body for key, body in arrived.items()), "half an object was visible"
+    assert left + len(arrived) >= len(expected), "an object was neither there nor in the queue"
+
+    for attempt in (2, 3, 4):
+        # moto may still hand messages to the dead consumer, whose last request it goes on with; they come back later.
+        assert not consume_until(yard, attempt, step="never", times=1)
+        if not await yard.left():
+            break
+    assert yard.arrived() == expected
+    assert await yard.left() == 0
+    assert await yard.drain(yard.dead_letter_url) == []
+    receipts = {row["key"] for row in await yard.rows("queue/receipts/") if row["outcome"] in ("copied", "skipped")}
+    assert receipts == set(expected), "every object has a receipt"
