@@ -1,0 +1,132 @@
+"""Where a sensor or a trigger looks and what counts there, as plain values that travel through Airflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from airflow_bridge.store_opener import PreparedStores
+from airflow_bridge.transfer_connections import StoreUse
+from skyferry.attempts import Attempts
+from skyferry.defaults import check_local_root, load_defaults
+from skyferry.detect.new_objects import DEFAULT_OVERLAP_SECONDS, Detection, find_new_objects
+from skyferry.detect.object_filter import ObjectFilter
+from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS, find_settled_files
+from skyferry.errors import RequestError
+from skyferry.request import DEFAULT_CONN_IDS
+from skyferry.urls import parse_location
+
+_REQUESTS_IN_FLIGHT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceWatch:
+    """A place that is looked at again and again; looking consumes nothing.
+
+    Attributes:
+        kind: `objects` for a prefix of any store, `files` for a local folder whose files have to settle.
+        url: As the parameter `source` of a transfer.
+        conn_id: Empty for the default connection of the kind of URL.
+        overlap_seconds: For `objects`; see `skyferry.detect.new_objects`.
+        settle_seconds: For `files`; see `skyferry.detect.settled_files`.
+        done_suffix: For `files`; empty when they settle.
+
+    Raises:
+        RequestError: A value is wrong; the message says which, and what is expected.
+    """
+
+    kind: Literal["objects", "files"]
+    url: str
+    conn_id: str = ""
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    min_age_seconds: float = 0.0
+    min_size_bytes: int = 0
+    max_size_bytes: int | None = None
+    overlap_seconds: float = DEFAULT_OVERLAP_SECONDS
+    settle_seconds: float = DEFAULT_SETTLE_SECONDS
+    done_suffix: str = ""
+
+    def __post_init__(self) -> None:
+        location = parse_location(self.url)
+        if self.kind == "files" and location.kind != "file":
+            raise RequestError(
+                f"{location.url} is no local folder; expected file:///folder", hint="or watch for objects"
+            )
+        if self.overlap_seconds < 0:
+            raise RequestError(f"overlap_seconds is {self.overlap_seconds}; expected 0 or more seconds")
+        self.filter()
+        # A list that is changed later must not change what is looked at.
+        object.__setattr__(self, "include", tuple(self.include))
+        object.__setattr__(self, "exclude", tuple(self.exclude))
+
+    def filter(self) -> ObjectFilter:
+        """Return what counts by name, size and age."""
+        return ObjectFilter(
+            include=self.include,
+            exclude=self.exclude,
+            min_age_seconds=self.min_age_seconds,
+            min_size_bytes=self.min_size_bytes,
+            max_size_bytes=self.max_size_bytes,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> SourceWatch:
+        """Undo `to_json`."""
+        return SourceWatch(**values)
+
+    def use(self) -> StoreUse:
+        """Return the place and its connection.
+
+        Raises:
+            RequestError: A local folder lies outside the allowed roots.
+        """
+        location = parse_location(self.url)
+        if location.kind == "file":
+            check_local_root(location.bucket, load_defaults().local_roots)
+        return StoreUse(what="source", location=location, conn_id=self.conn_id or DEFAULT_CONN_IDS[location.kind])
+
+    async def look(self, watermark: str) -> Detection:
+        """Look once, trying again for a while when the store does not answer properly.
+
+        Works in a task and in the triggerer, where nothing may block the event loop: connections are looked up, and
+        clients imported, in a thread.
+
+        Args:
+            watermark: Of the look before; empty for none.
+
+        Raises:
+            TransferError: The place cannot be looked at; its class says whether to try again.
+        """
+        return await Attempts().call(lambda: self._look(watermark))
+
+    async def _look(self, watermark: str) -> Detection:
+        use = self.use()
+        stores = await asyncio.to_thread(_prepare, use)
+        async with stores(use.location, use.conn_id) as store:
+            if self.kind == "files":
+                return await find_settled_files(
+                    store,
+                    selected=self.filter(),
+                    watermark=watermark,
+                    settle_seconds=self.settle_seconds,
+                    done_suffix=self.done_suffix,
+                )
+            return await find_new_objects(
+                store,
+                use.location.prefix,
+                selected=self.filter(),
+                watermark=watermark,
+                overlap_seconds=self.overlap_seconds,
+            )
+
+
+def _prepare(use: StoreUse) -> PreparedStores:
+    return PreparedStores((use,), known_connections=(), max_objects_in_flight=_REQUESTS_IN_FLIGHT)
