@@ -20,6 +20,8 @@ FORBIDDEN = {
     "include/skyferry": {"airflow", *PLUGIN_PACKAGES},
     "plugins/airflow_bridge": {*PLUGIN_PACKAGES} - {"airflow_bridge"},
     "plugins/operators": CLIENTS | ({"sensors", "triggers"} & set(PLUGIN_PACKAGES)),
+    "plugins/sensors": CLIENTS | {"operators"},
+    "plugins/triggers": CLIENTS | {"operators", "sensors"},
     "dags": CLIENTS,
 }
 

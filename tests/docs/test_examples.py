@@ -26,6 +26,7 @@ KINDS = {
     "bash": {""},
     "json": {"conf", "conf-of-route", "connection", "policy", "report"},
     "yaml": {"route", "defaults", "workflow"},
+    "python": {"dag"},
     "text": {"message", "tree"},
 }
 """What a fenced block may be; each kind is tested here or beside."""
@@ -104,6 +105,25 @@ def test_defaults_are_defaults(block: Block, tmp_path: Path) -> None:
     defaults, problems = read_model(file, Defaults)
     assert problems == []
     assert defaults is not None
+
+
+@pytest.mark.parametrize("block", blocks("python", "dag"), ids=str)
+def test_a_dag_file_is_parsed_and_starts_what_there_is(block: Block, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    file = tmp_path / "documented.py"
+    file.write_text(block.text, encoding="utf-8")
+    bag = DagBag(str(file))
+    assert bag.import_errors == {}
+    assert bag.dags
+    started = []
+    for dag in bag.dags.values():
+        json.dumps(DagSerialization.serialize_dag(dag))
+        started += [task.trigger_dag_id for task in dag.tasks if task.task_id == "transfer"]
+    assert started
+    for dag_id in started:
+        find_route(dag_id.removeprefix("transfer__"))
 
 
 @pytest.mark.parametrize("block", blocks("yaml", "workflow"), ids=str)

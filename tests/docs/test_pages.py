@@ -24,7 +24,7 @@ FOREIGN_NAMES = {
 }  # fmt: skip
 # Other names of classes in code spans are the vendors' (`PutObject`).
 OUR_KIND_OF_CLASS = re.compile(
-    r"Test[A-Z]\w+|([A-Z][a-z0-9]+)+(Error|Store|Upload|Operator|Opener|Request|Failed)|Capabilities"
+    r"Test[A-Z]\w+|([A-Z][a-z0-9]+)+(Error|Store|Upload|Operator|Sensor|Opener|Request|Failed)|Capabilities"
 )
 MACHINE_PATHS = re.compile(r"(?<![\w.~-])/(work|root|home|tmp|usr|opt)/|\bpip\.conf\b|10\.\d+\.\d+\.\d+")
 
