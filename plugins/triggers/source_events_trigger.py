@@ -1,0 +1,69 @@
+"""Rings an asset whenever a source has something new, so that DAGs scheduled on the asset run by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_bridge.source_watch import SourceWatch
+from skyferry.errors import TransferError
+
+_WATERMARK_KEY = "skyferry-watermark"
+_ERROR_DELAY_SECONDS = 30.0
+
+
+class SourceEventsTrigger(BaseEventTrigger):
+    """Looks at a source for ever; yields one event for each look that finds something, however much it is.
+
+    For an `AssetWatcher`. The watermark is kept in the watched asset's state *before* the event is yielded, so that the
+    same objects ring once, also after a restart of the triggerer. An event that Airflow then loses is not rung again:
+    schedule the DAG on a time as well. The event holds numbers only, and the run lists for itself.
+
+    A source that cannot be looked at is looked at again, after half a minute or the poke interval if that is longer.
+
+    Args:
+        watch: `SourceWatch.to_json()`.
+        poke_interval: Seconds between two looks.
+    """
+
+    def __init__(self, *, watch: Mapping[str, Any], poke_interval: float = 10.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.watch = dict(watch)
+        self.poke_interval = poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes this trigger anew."""
+        arguments = {"watch": self.watch, "poke_interval": self.poke_interval}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield an event for each look that finds something; ends never."""
+        watch = SourceWatch.from_json(self.watch)
+        watermark = await self._load()
+        while True:
+            delay = self.poke_interval
+            try:
+                detection = await watch.look(watermark)
+            except TransferError as error:
+                self.log.warning("looking again later: %s", error)
+                delay = max(delay, _ERROR_DELAY_SECONDS)
+            else:
+                if detection.watermark != watermark:
+                    watermark = detection.watermark
+                    await self._keep(watermark)
+                if detection.objects:
+                    yield TriggerEvent(detection.to_json())  # type: ignore[no-untyped-call]
+            await asyncio.sleep(delay)
+
+    async def _load(self) -> str:
+        if self.asset_state_store is None:
+            return ""
+        watermark = await self.asset_state_store.aget(_WATERMARK_KEY, "")
+        return watermark if isinstance(watermark, str) else ""
+
+    async def _keep(self, watermark: str) -> None:
+        if self.asset_state_store is not None:
+            await self.asset_state_store.aset(_WATERMARK_KEY, watermark)
