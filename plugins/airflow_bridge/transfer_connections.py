@@ -76,26 +76,39 @@ def find_connection(use: StoreUse, *, known: Iterable[str]) -> Connection:
     Raises:
         ConnectionConfigError: There is no such connection, or it is for another kind of store.
     """
+    return find_connection_of_type(
+        use.conn_id,
+        expected=CONNECTION_TYPES[use.location.kind],
+        named_by=f"{use.what} {use.location.url}",
+        known=known,
+    )
+
+
+def find_connection_of_type(conn_id: str, *, expected: str, named_by: str, known: Iterable[str]) -> Connection:
+    """Return a connection; as `find_connection`, for what is no store.
+
+    Args:
+        expected: The type it must have.
+        named_by: What names it, for errors.
+    """
     try:
-        connection = BaseHook.get_connection(use.conn_id)
+        connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise ConnectionConfigError(
-            f'there is no Airflow connection "{use.conn_id}", which {use.what} {use.location.url} names',
-            hint=_unknown_hint(use, list(known)),
+            f'there is no Airflow connection "{conn_id}", which {named_by} names',
+            hint=_unknown_hint(conn_id, expected, list(known)),
         ) from None
-    expected = CONNECTION_TYPES[use.location.kind]
     if connection.conn_type != expected:
         raise ConnectionConfigError(
-            f'connection "{use.conn_id}", which {use.what} {use.location.url} names, has the type '
+            f'connection "{conn_id}", which {named_by} names, has the type '
             f'"{connection.conn_type}"; expected "{expected}"',
             hint="name another connection, or change its type in Airflow (Admin > Connections)",
         )
     return connection
 
 
-def _unknown_hint(use: StoreUse, known: list[str]) -> str:
-    expected = CONNECTION_TYPES[use.location.kind]
-    variable = f"AIRFLOW_CONN_{use.conn_id.upper()}"
+def _unknown_hint(conn_id: str, expected: str, known: list[str]) -> str:
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
     creation = f'create it with the type "{expected}" in Airflow (Admin > Connections) or as the variable {variable}'
-    close = [name for name in difflib.get_close_matches(use.conn_id, known, n=1) if name != use.conn_id]
+    close = [name for name in difflib.get_close_matches(conn_id, known, n=1) if name != conn_id]
     return f'did you mean "{close[0]}"? Otherwise {creation}' if close else creation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from skyferry.detect.message_work import Unmatched
@@ -63,6 +63,19 @@ class ConsumeOptions:
                 raise RequestError(f"{name} is {getattr(self, name):,}; expected {least:,} to {most:,}")
         if self.unmatched not in ("leave", "dead_letter"):
             raise RequestError(f'unmatched is "{self.unmatched}"; expected leave or dead_letter')
+
+
+def options_from(values: Mapping[str, Any]) -> ConsumeOptions:
+    """Return the options with these values, and the defaults for the others.
+
+    Raises:
+        RequestError: A name is unknown, or a value is out of its range.
+    """
+    known = [one.name for one in fields(ConsumeOptions)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise RequestError(f'"{unknown[0]}" is no option of a consumer; expected one of: {", ".join(known)}')
+    return ConsumeOptions(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
