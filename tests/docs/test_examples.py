@@ -117,13 +117,14 @@ def test_a_dag_file_is_parsed_and_starts_what_there_is(block: Block, tmp_path: P
     bag = DagBag(str(file))
     assert bag.import_errors == {}
     assert bag.dags
-    started = []
+    routes = []
     for dag in bag.dags.values():
         json.dumps(DagSerialization.serialize_dag(dag))
-        started += [task.trigger_dag_id for task in dag.tasks if task.task_id == "transfer"]
-    assert started
-    for dag_id in started:
-        find_route(dag_id.removeprefix("transfer__"))
+        routes += [task.trigger_dag_id.removeprefix("transfer__") for task in dag.tasks if task.task_id == "transfer"]
+        routes += [task.partial_kwargs["route_id"] for task in dag.tasks if task.task_id == "copy"]
+    assert routes
+    for route_id in routes:
+        find_route(route_id)
 
 
 @pytest.mark.parametrize("block", blocks("yaml", "workflow"), ids=str)
