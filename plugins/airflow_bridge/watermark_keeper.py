@@ -5,8 +5,9 @@
 | looks, retries and reschedules of one task | the task's state store; forgotten when the sensor is done |
 | runs | the state store of an asset the task has as inlet or outlet; without one every run begins anew |
 
-Beside the watermark the asset's state holds the one before, and the run that moved it on. A run that is cleared, or
-whose sensor is tried again, begins where that same run began, so it finds its work again.
+Beside the watermark the asset's state holds the one before, and the run that moved it on. When that run is cleared, or
+its sensor is tried again, it begins where it began before, so it finds its work again. Known limitation: only the
+newest run does; an older one that is cleared is told of what is new since the newest.
 """
 
 from __future__ import annotations

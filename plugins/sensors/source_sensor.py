@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _RETRY_DELAY = timedelta(seconds=5)
+_TRIGGER_GRACE_SECONDS = 300.0
+"""How long after its time a trigger may still ring, in the middle of a slow look; then Airflow fails the task."""
 
 
 class SourceSensor(BaseSensorOperator):
@@ -119,6 +121,7 @@ class SourceSensor(BaseSensorOperator):
                 ends_at=ends_at,
             ),
             method_name="resume",
+            timeout=timedelta(seconds=max(0.0, ends_at - time.time()) + _TRIGGER_GRACE_SECONDS),
         )
 
 
