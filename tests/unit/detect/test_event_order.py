@@ -118,6 +118,7 @@ ROWS = [
     (event(version="v1", etag=None), event(version="v1", at=None), Order.SAME),
     (event(version="v1", etag="e1"), event(version="v1", etag="e2"), Order.UNDECIDED),
     (event(version="v1", kind="other"), event(version="v1"), Order.UNDECIDED),
+    (event(version="v1", kind="restored"), event(version="v1", kind="restored", at=9), Order.OLDER),
     (event(version="null"), event(version="null", at=9), Order.OLDER),
     (event(version="1"), event(version="1", at=9), Order.OLDER),
     (event(version="null", kind="removed", at=0), event(version="null", at=9), Order.OLDER),
