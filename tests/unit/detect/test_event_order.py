@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise, permutations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import settings, strategies as st
 
 from skyferry.detect.event_order import Order, event_order, sequencer_order
 from skyferry.detect.object_records import ObjectRecord, Producer, RecordKind
@@ -72,6 +72,7 @@ def test_sequencers(first: str | None, second: str | None, order: Order) -> None
 hex_digits = st.text("0123456789abcdefABCDEF", min_size=1, max_size=20)
 
 
+@settings(deadline=2_000)
 @given(st.integers(1, 20).flatmap(lambda n: st.tuples(*[st.text("0123456789aBcDEf", min_size=n, max_size=n)] * 3)))
 def test_sequencers_of_one_length_are_a_strict_weak_order(sequencers: tuple[str, str, str]) -> None:
     for first, second, third in permutations(sequencers):
@@ -84,6 +85,7 @@ def test_sequencers_of_one_length_are_a_strict_weak_order(sequencers: tuple[str,
                 assert sequencer_order(first, third) is order
 
 
+@settings(deadline=2_000)
 @given(hex_digits, hex_digits)
 def test_sequencers_of_two_lengths_decide_nothing(first: str, second: str) -> None:
     assert (sequencer_order(first, second) is Order.UNDECIDED) == (len(first) != len(second))
@@ -173,6 +175,7 @@ events = st.builds(
 )
 
 
+@settings(deadline=2_000)
 @given(events, events)
 def test_two_events_stand_to_each_other_as_in_a_mirror(first: ObjectRecord, second: ObjectRecord) -> None:
     order = event_order(first, second)

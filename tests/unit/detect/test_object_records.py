@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, settings
+from hypothesis import settings, strategies as st
 
 from skyferry.detect.object_records import (
     KeySpelling,
@@ -323,6 +323,7 @@ def keys() -> st.SearchStrategy[str]:
     return st.lists(pieces, min_size=1, max_size=4).map("".join).filter(bool)
 
 
+@settings(deadline=2_000)
 @given(keys(), st.sampled_from(["", "/", "/:~", "/!'()"]), st.booleans())
 @example("100%", "/", False)
 def test_a_key_is_decoded_exactly_once(key: str, safe: str, has_upper_case: bool) -> None:
@@ -333,6 +334,7 @@ def test_a_key_is_decoded_exactly_once(key: str, safe: str, has_upper_case: bool
     assert read(record(key=encoded, eventSource="ceph:s3"), keys="encoded").key == key
 
 
+@settings(deadline=2_000)
 @given(keys())
 def test_a_raw_key_is_not_decoded(key: str) -> None:
     assert read(record(key=key), keys="raw").key == key

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 
 from skyferry.detect.s3_events import MAX_BODY_BYTES, MAX_RECORDS, BadRecord, ParsedMessage, parse_message
 from tests.unit.detect.samples import (
@@ -272,6 +272,7 @@ happenings = st.builds(
 )
 
 
+@settings(deadline=2_000)
 @given(happenings, st.booleans())
 def test_every_envelope_tells_the_same(happening: Happening, is_marker: bool) -> None:
     assume(not is_marker or happening.kind == "removed")
@@ -304,6 +305,7 @@ def test_every_envelope_tells_the_same(happening: Happening, is_marker: bool) ->
         assert told == happening
 
 
+@settings(deadline=2_000)
 @given(st.lists(happenings, max_size=5))
 def test_several_records_in_every_envelope_tell_the_same(happenings: list[Happening]) -> None:
     direct = message(*(record(one) for one in happenings))

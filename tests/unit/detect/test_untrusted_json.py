@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import settings, strategies as st
 
 from skyferry.detect.untrusted_json import JsonRefusedError, read_json
 
@@ -132,11 +132,13 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=2_000)
 @given(json_values, st.booleans())
 def test_whatever_json_writes_is_read_back(value: Any, is_ascii: bool) -> None:
     assert read_json(json.dumps(value, ensure_ascii=is_ascii), max_bytes=LIMIT) == value
 
 
+@settings(deadline=2_000)
 @given(st.binary() | st.text())
 def test_anything_is_read_or_refused(text: str | bytes) -> None:
     try:
