@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from skyferry.detect.event_order import Order, event_order, sequencer_order
 from skyferry.detect.object_records import ObjectRecord, Producer, RecordKind

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from skyferry.detect.object_records import (
     KeySpelling,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from skyferry.detect.s3_events import MAX_BODY_BYTES, MAX_RECORDS, BadRecord, ParsedMessage, parse_message
 from tests.unit.detect.samples import (
