@@ -146,11 +146,7 @@ class BatchCopier:
         return not self._is_to_delete(receipt)
 
     def _is_to_delete(self, receipt: Receipt) -> bool:
-        if self._options.keep_source or receipt.deleted_at_source or receipt.kept_because:
-            return False
-        return receipt.outcome is Outcome.COPIED or (
-            receipt.outcome is Outcome.SKIPPED and receipt.reason == "identical"
-        )
+        return receipt.awaits_deletion and not self._options.keep_source
 
     async def _record(self, receipt: Receipt) -> None:
         self._counts[receipt.outcome] += 1
@@ -182,8 +178,8 @@ class BatchCopier:
         started = time.monotonic()
         attempts = Attempts()
         try:
-            if earlier is not None and earlier.outcome is Outcome.COPIED:
-                receipt = earlier  # only its source is still to be deleted
+            if earlier is not None and self._is_to_delete(earlier):
+                receipt = earlier  # nothing else is left to do
             else:
                 receipt = await _ObjectCopier(self, attempts).copy(planned)
         except TransferError as error:
@@ -224,12 +220,18 @@ class BatchCopier:
         except (SourceChangedError, DestinationChangedError) as error:
             return replace(receipt, kept_because=str(error))
         except TransferError as error:
-            failed = replace(receipt, outcome=Outcome.FAILED, reason=str(error))
-            self._counts[receipt.outcome] -= 1
-            self._counts[Outcome.FAILED] += 1
-            self._failures.append((failed, error))
-            return failed
-        return replace(receipt, deleted_at_source=True)
+            return self._not_deleted(receipt, error)
+        return replace(receipt, deleted_at_source=True, not_deleted_because="")
+
+    def _not_deleted(self, receipt: Receipt, error: TransferError) -> Receipt:
+        """Count a copy whose source is still there as failed; its receipt stays a copy's, for the next attempt."""
+        self._counts[receipt.outcome] -= 1
+        self._counts[Outcome.FAILED] += 1
+        if receipt.outcome is Outcome.COPIED:
+            self._bytes_copied -= receipt.size_bytes
+        receipt = replace(receipt, not_deleted_because=str(error))
+        self._failures.append((receipt, error))
+        return receipt
 
     async def _require_destination(self, receipt: Receipt, attempts: Attempts) -> None:
         """Raise unless the destination still shows what was verified; without it the source is the only copy."""
@@ -289,6 +291,7 @@ class _ObjectCopier:
         if planned.action is Action.DELETE_SOURCE or not self._is_first_attempt:
             current = await self._look_again(planned)
         last_error: TransferError | None = None
+        mismatches = 0
         for _ in range(MAX_LOOKS):
             if isinstance(current, Receipt):
                 return current
@@ -296,6 +299,9 @@ class _ObjectCopier:
                 return _copied(current, await self._transfer.transfer(current))
             except (SourceChangedError, SourceMissingError, DestinationChangedError, ChecksumMismatchError) as error:
                 last_error = error
+                mismatches += isinstance(error, ChecksumMismatchError)
+                if mismatches > 1:
+                    break  # each has cost several whole reads; the task's own retries begin anew
                 self._attempts.count(error)
                 current = await self._look_again(current)
         if isinstance(current, Receipt):

@@ -343,7 +343,7 @@ async def report_transfer(
     async with _open_state(open_store, state, state_conn_id, run) as records:
         number = await records.last_plan_number()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
-        totals = Totals()
+        totals = Totals(deletes_sources=not request.keep_source)
         if plan:
             await _add_receipts(totals, records, number, plan[0])
         report = _make_report(request, run, totals, plan[0] if plan else None, records.url(plan_folder(number)))

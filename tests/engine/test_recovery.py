@@ -1,0 +1,65 @@
+"""What a run says and keeps after something went wrong: failed deletions, plans that died, records refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from skyferry.errors import AccessDeniedError
+from skyferry.objects import ObjectInfo
+from tests.engine.conftest import Workshop
+from tests.engine.meddling import MeddledStore
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing in the engine may catch it."""
+
+
+async def deny(method: Any, info: ObjectInfo) -> bool:
+    raise AccessDeniedError("access denied deleting")
+
+
+async def delete_and_die(method: Any, info: ObjectInfo) -> bool:
+    await method(info)
+    raise Killed
+
+
+class TestMoves:
+    @pytest.mark.parametrize("is_there", [False, True])
+    async def test_a_source_that_cannot_be_deleted_fails_the_run(self, workshop: Workshop, is_there: bool) -> None:
+        workshop.put("a", b"content")
+        if is_there:
+            workshop.put("a", b"content", where=workshop.destination)
+        workshop.wrap_source = lambda store: MeddledStore(store, delete_object=deny)
+        plan = await workshop.plan(copy=False)
+        result = await workshop.copy(plan.batches[0], copy=False)
+        report = await workshop.report(copy=False)
+        assert (report.state, report.objects_copied, report.objects_failed) == ("failed", 0, 1)
+        assert report.problems == ("access denied deleting",)
+        assert (result.counts["failed"], result.bytes_copied) == (1, report.bytes_copied)
+
+    async def test_the_next_attempt_deletes_it(self, workshop: Workshop) -> None:
+        workshop.put("a", b"content")
+        workshop.wrap_source = lambda store: MeddledStore(store, delete_object=deny)
+        plan = await workshop.plan(copy=False)
+        await workshop.copy(plan.batches[0], copy=False)
+        workshop.wrap_source = lambda store: store
+        await workshop.copy(plan.batches[0], attempt=2, copy=False)
+        report = await workshop.report(copy=False)
+        assert (report.state, report.objects_copied, report.objects_deleted_at_source) == ("success", 1, 1)
+        assert workshop.tree(workshop.source) == {}
+
+    async def test_a_batch_that_died_before_it_deleted_fails_the_run(self, workshop: Workshop) -> None:
+        workshop.put("a", b"content")
+
+        async def die(method: Any, info: ObjectInfo) -> bool:
+            raise Killed
+
+        workshop.wrap_source = lambda store: MeddledStore(store, delete_object=die)
+        plan = await workshop.plan(copy=False)
+        with pytest.raises(Killed):
+            await workshop.copy(plan.batches[0], copy=False)
+        report = await workshop.report(copy=False)
+        assert (report.state, report.objects_failed) == ("failed", 1)
+        assert "still at the source" in report.problems[0]
