@@ -7,6 +7,7 @@ what it had copied.
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -184,7 +185,7 @@ class BatchCopier:
                 receipt = await _ObjectCopier(self, attempts).copy(planned)
         except TransferError as error:
             receipt = _receipt(planned, Outcome.FAILED, str(error))
-            self._failures.append((receipt, error))
+            self._keep_failure(receipt, error)
         return replace(
             receipt,
             retries=attempts.retries or receipt.retries,
@@ -230,8 +231,12 @@ class BatchCopier:
         if receipt.outcome is Outcome.COPIED:
             self._bytes_copied -= receipt.size_bytes
         receipt = replace(receipt, not_deleted_because=str(error))
-        self._failures.append((receipt, error))
+        self._keep_failure(receipt, error)
         return receipt
+
+    def _keep_failure(self, receipt: Receipt, error: TransferError) -> None:
+        # A copy, because the error itself holds on to its traceback, and so to the content that was being sent.
+        self._failures.append((receipt, copy.copy(error)))
 
     async def _require_destination(self, receipt: Receipt, attempts: Attempts) -> None:
         """Raise unless the destination still shows what was verified; without it the source is the only copy."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -63,3 +65,24 @@ class TestMoves:
         report = await workshop.report(copy=False)
         assert (report.state, report.objects_failed) == ("failed", 1)
         assert "still at the source" in report.problems[0]
+
+
+class TestMemory:
+    async def test_the_content_of_objects_that_failed_is_let_go(self, workshop: Workshop) -> None:
+        for number in range(20):
+            workshop.put(f"{number}", bytes(1_000_000))
+
+        async def refuse(method: Any, *args: Any, **kwargs: Any) -> Any:
+            raise AccessDeniedError("access denied writing")
+
+        workshop.wrap_destination = lambda store: MeddledStore(store, put_object=refuse)
+        plan = await workshop.plan()
+        tracemalloc.start()
+        try:
+            result = await workshop.copy(plan.batches[0])
+            gc.collect()
+            held_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert result.counts["failed"] == 20
+        assert held_bytes < 2_000_000
