@@ -318,9 +318,10 @@ async def copy_batch(
 
 
 async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
-    """Return the last receipt of each object in a folder, with the retries of all attempts.
+    """Return the receipt that counts for each object in a folder, with the retries of all attempts.
 
-    A good one is never replaced by a failure.
+    It is the last one, except that what was done stays done: a worker that was cut off may report later than its
+    successor, and find a source gone because the other one has moved it.
     """
     last: dict[str, Receipt] = {}
     async for row in records.rows(folder):
@@ -328,9 +329,17 @@ async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt
         known = last.get(receipt.key)
         if known is not None and known.attempt != receipt.attempt:
             receipt = replace(receipt, retries=Counter(known.retries) + Counter(receipt.retries))
-        if known is None or receipt.outcome is not Outcome.FAILED or known.outcome is Outcome.FAILED:
+        if known is None or _weight(receipt) >= _weight(known):
             last[receipt.key] = receipt
     return last
+
+
+def _weight(receipt: Receipt) -> int:
+    if receipt.deleted_at_source:
+        return 3
+    if receipt.outcome is Outcome.FAILED:
+        return 0
+    return 1 if receipt.reason == "source_gone" else 2
 
 
 async def report_transfer(

@@ -66,6 +66,39 @@ class TestMoves:
         assert (report.state, report.objects_failed) == ("failed", 1)
         assert "still at the source" in report.problems[0]
 
+    async def test_an_identical_object_whose_deletion_left_no_receipt_counts_as_deleted(
+        self, workshop: Workshop
+    ) -> None:
+        workshop.put("a", b"content")
+        workshop.put("a", b"content", where=workshop.destination)
+        workshop.wrap_source = lambda store: MeddledStore(store, delete_object=delete_and_die)
+        plan = await workshop.plan(copy=False)
+        with pytest.raises(Killed):
+            await workshop.copy(plan.batches[0], copy=False)
+        workshop.wrap_source = lambda store: store
+        await workshop.copy(plan.batches[0], attempt=2, copy=False)
+        report = await workshop.report(copy=False)
+        assert (report.state, report.skipped_by_reason) == ("success", {"identical": 1})
+        assert report.objects_deleted_at_source == 1
+
+    async def test_of_two_workers_the_one_that_moved_an_object_counts(self, workshop: Workshop) -> None:
+        workshop.put("a", b"content")
+        plan = await workshop.plan(copy=False)
+        moved = False
+
+        async def moved_by_the_other(method: Any, info: ObjectInfo) -> Any:
+            nonlocal moved
+            if not moved:
+                moved = True
+                workshop.wrap_source = lambda store: store
+                await workshop.copy(plan.batches[0], copy=False)
+            return await method(info)
+
+        workshop.wrap_source = lambda store: MeddledStore(store, read_object=moved_by_the_other)
+        await workshop.copy(plan.batches[0], attempt=2, copy=False)
+        report = await workshop.report(copy=False)
+        assert (report.objects_copied, report.objects_skipped, report.objects_deleted_at_source) == (1, 0, 1)
+
 
 class TestMemory:
     async def test_the_content_of_objects_that_failed_is_let_go(self, workshop: Workshop) -> None:
