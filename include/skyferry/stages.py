@@ -92,9 +92,10 @@ async def plan_transfer(
     ):
         await source.check_bucket()
         exists = await _prepare_destination(destination, request)
-        number = await records.last_plan_number() + 1
-        earlier = await _receipts_of_plan(records, number - 1)
-        writer = _PlanWriter(records, number, request)
+        newest, newest_whole = await records.plan_numbers()
+        # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
+        earlier = await _receipts_of_plan(records, newest_whole)
+        writer = _PlanWriter(records, newest + 1, request)
         planner = Planner(request, source, destination, destination_exists=exists)
         async for decision in planner.decisions():
             await writer.add(decision, earlier.pop(decision.source.key, None))
@@ -350,7 +351,7 @@ async def report_transfer(
     Cost: every receipt is read once; memory holds those of one batch.
     """
     async with _open_state(open_store, state, state_conn_id, run) as records:
-        number = await records.last_plan_number()
+        number, _ = await records.plan_numbers()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
         totals = Totals(deletes_sources=not request.keep_source)
         if plan:

@@ -118,10 +118,12 @@ class StateFolder:
         prefix = self._prefix + folder
         return sorted([info.key.removeprefix(self._prefix) async for info in self._store.list_objects(prefix)])
 
-    async def last_plan_number(self) -> int:
-        """Return the number of the newest plan folder, whole or not; 0 when the run never planned."""
-        numbers = [int(match.group("number")) for name in await self.names("") if (match := _PLAN_FOLDER.match(name))]
-        return max(numbers, default=0)
+    async def plan_numbers(self) -> tuple[int, int]:
+        """Return the numbers of the newest plan folder and of the newest whole plan; 0 where there is none."""
+        names = await self.names("")
+        begun = {int(match.group("number")) for name in names if (match := _PLAN_FOLDER.match(name))}
+        whole = {number for number in begun if f"{plan_folder(number)}plan.json" in names}
+        return max(begun, default=0), max(whole, default=0)
 
     async def rows(self, folder: str) -> AsyncIterator[dict[str, Any]]:
         """Yield the rows of all records in a folder, in the order of their names, one record in memory at a time."""

@@ -100,6 +100,27 @@ class TestMoves:
         assert (report.objects_copied, report.objects_skipped, report.objects_deleted_at_source) == (1, 0, 1)
 
 
+class TestPlans:
+    @pytest.mark.parametrize("copy", [True, False])
+    async def test_a_plan_that_died_half_way_costs_no_receipts(self, workshop: Workshop, copy: bool) -> None:
+        workshop.put("a", b"content")
+        workshop.put("b", b"content")
+        await workshop.run(copy=copy)
+        workshop.put("c", b"content")
+
+        async def die(method: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+            if "/carried/" in key:
+                raise Killed
+            return await method(key, *args, **kwargs)
+
+        workshop.wrap_state = lambda store: MeddledStore(store, put_object=die)
+        with pytest.raises(Killed):
+            await workshop.plan(copy=copy)
+        workshop.wrap_state = lambda store: store
+        report = await workshop.run(attempt=2, copy=copy)
+        assert (report.objects_planned, report.objects_copied, report.objects_skipped) == (3, 3, 0)
+
+
 class TestMemory:
     async def test_the_content_of_objects_that_failed_is_let_go(self, workshop: Workshop) -> None:
         for number in range(20):
