@@ -165,11 +165,12 @@ class _PlanWriter:
         if len(self._preview) < PREVIEW_OBJECTS:
             self._preview.append(decision)
         if earlier is not None and _still_holds(earlier, decision):
-            if decision.action is not Action.DELETE_SOURCE:
+            if self._request.keep_source or not earlier.awaits_deletion:
                 self._counts["objects_carried"] += 1
                 await self._carried.add(earlier.to_json())
                 return
-            decision = replace(decision, reason=earlier.reason)  # copied by this run: not merely found identical
+            # Copied by this run, and not merely found identical; all that is left is to delete it at the source.
+            decision = replace(decision, action=Action.DELETE_SOURCE, reason=earlier.reason)
         match decision.action:
             case Action.COPY | Action.DELETE_SOURCE:
                 if decision.action is Action.COPY:

@@ -155,12 +155,16 @@ class RecordWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was collected, if anything was."""
+        """Write what was collected, if anything was; rows that could not be written are kept for the next time."""
         if not self._rows:
             return
         rows, self._rows = self._rows, []
         number, self.records_written = self.records_written, self.records_written + 1
-        await self._state.write(self._name(number), rows)
+        try:
+            await self._state.write(self._name(number), rows)
+        except BaseException:
+            self._rows = rows + self._rows
+            raise
 
 
 def plan_folder(number: int) -> str:

@@ -39,12 +39,11 @@ def route_params(route: Route) -> dict[str, Param]:
 def _form_schemas() -> dict[str, dict[str, Any]]:
     """Return the parameters' schemas as the form wants them.
 
-    The first section lies where it is shown without a click, and the help is under `description_md`: the form renders
-    that one, and only where there is no `description`.
+    The first section lies where it is shown without a click. Help texts lose their backticks: the form shows a
+    `description` as it is, and the code in a `description_md` so large that it covers the line above.
     """
     schemas = {}
     for name, schema in params_schema().items():
         section = _UNFOLDED_SECTION if schema["section"] == _FIRST_SECTION else schema["section"]
-        rest = {key: value for key, value in schema.items() if key != "description"}
-        schemas[name] = rest | {"section": section, "description_md": schema["description"]}
+        schemas[name] = schema | {"section": section, "description": schema["description"].replace("`", '"')}
     return schemas

@@ -89,13 +89,12 @@ def test_the_params_are_the_parameters_of_the_request(dag_bag):
     for name, schema in schemas.items():
         param = params.get_param(name)
         expected = {key: value for key, value in schema.items() if key != "description"}
-        expected["description_md"] = schema["description"]
         if name in ("source", "destination"):
             expected["type"] = ["string", "null"]  # the route that `id` names may supply them
         if schema["section"] == "What":
             expected["section"] = "Run Parameters"  # what Airflow's form shows unfolded
         assert param.schema == expected
-        assert param.description is None, "the form would show it instead of the rendered one"
+        assert param.description == schema["description"].replace("`", '"')
         assert param.value == defaults.get(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tracemalloc
 from typing import Any
@@ -99,6 +100,16 @@ class TestMoves:
         report = await workshop.report(copy=False)
         assert (report.objects_copied, report.objects_skipped, report.objects_deleted_at_source) == (1, 0, 1)
 
+    async def test_a_move_that_replaces_is_finished_by_the_next_plan(self, workshop: Workshop) -> None:
+        workshop.put("a", b"content")
+        conf = {"copy": False, "on_conflict": "replace"}
+        workshop.wrap_source = lambda store: MeddledStore(store, delete_object=deny)
+        await workshop.run(**conf)
+        workshop.wrap_source = lambda store: store
+        report = await workshop.run(attempt=2, **conf)
+        assert workshop.tree(workshop.source) == {}
+        assert (report.state, report.objects_copied, report.objects_deleted_at_source) == ("success", 1, 1)
+
 
 class TestPlans:
     @pytest.mark.parametrize("copy", [True, False])
@@ -119,6 +130,29 @@ class TestPlans:
         workshop.wrap_state = lambda store: store
         report = await workshop.run(attempt=2, copy=copy)
         assert (report.objects_planned, report.objects_copied, report.objects_skipped) == (3, 3, 0)
+
+
+class TestRecords:
+    async def test_a_batch_that_is_stopped_while_it_writes_receipts_writes_them_again(self, workshop: Workshop) -> None:
+        for number in range(250):
+            workshop.put(f"{number:03d}", b"content")
+        plan = await workshop.plan()
+        is_writing = asyncio.Event()
+
+        async def hang_once(method: Any, *args: Any, **kwargs: Any) -> Any:
+            if not is_writing.is_set():
+                is_writing.set()
+                await asyncio.Event().wait()
+            return await method(*args, **kwargs)
+
+        workshop.wrap_state = lambda store: MeddledStore(store, put_object=hang_once)
+        copying = asyncio.create_task(workshop.copy(plan.batches[0], max_objects_in_flight=1))
+        await is_writing.wait()
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        report = await workshop.report()
+        assert report.objects_copied == 200
 
 
 class TestMemory:
