@@ -10,9 +10,11 @@ import asyncio
 import copy
 import secrets
 import time
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
@@ -183,9 +185,10 @@ class BatchCopier:
                 receipt = earlier  # nothing else is left to do
             else:
                 receipt = await _ObjectCopier(self, attempts).copy(planned)
-        except TransferError as error:
-            receipt = _receipt(planned, Outcome.FAILED, str(error))
-            self._keep_failure(receipt, error)
+        except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other objects
+            known = _as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
+            receipt = _receipt(planned, Outcome.FAILED, str(known))
+            self._keep_failure(receipt, known)
         return replace(
             receipt,
             retries=attempts.retries or receipt.retries,
@@ -220,8 +223,8 @@ class BatchCopier:
             await attempts.call(lambda: self._source.delete_object(info))
         except (SourceChangedError, DestinationChangedError) as error:
             return replace(receipt, kept_because=str(error))
-        except TransferError as error:
-            return self._not_deleted(receipt, error)
+        except Exception as error:  # noqa: BLE001 - as in `_copy_one`
+            return self._not_deleted(receipt, _as_transfer_error(error, f"deleting {self._source.url(receipt.key)}"))
         return replace(receipt, deleted_at_source=True, not_deleted_because="")
 
     def _not_deleted(self, receipt: Receipt, error: TransferError) -> Receipt:
@@ -349,6 +352,17 @@ class _ObjectCopier:
                 )
             case _:
                 return replace(planned, action=Action.COPY)
+
+
+def _as_transfer_error(error: Exception, what: str) -> TransferError:
+    """Return the error; for one that nobody foresaw, one that says where it was raised but not its text."""
+    if isinstance(error, TransferError):
+        return error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return PermanentError(
+        f"{what} failed: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}",
+        hint="this is a fault of the program, not of the object",
+    )
 
 
 def _receipt(planned: PlannedObject, outcome: Outcome, reason: str, *, verified_by: str = "") -> Receipt:

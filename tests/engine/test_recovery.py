@@ -155,6 +155,37 @@ class TestRecords:
         assert report.objects_copied == 200
 
 
+class TestFaultsOfOurOwn:
+    async def test_an_exception_nobody_foresaw_costs_one_object(self, workshop: Workshop) -> None:
+        for number in range(100):
+            workshop.put(f"{number:03d}", b"content")
+
+        async def stumble(method: Any, info: ObjectInfo) -> Any:
+            if info.key == "005":
+                raise KeyError("a secret")
+            return await method(info)
+
+        workshop.wrap_source = lambda store: MeddledStore(store, read_object=stumble)
+        report = await workshop.run()
+        assert (report.objects_copied, report.objects_failed, report.state) == (99, 1, "failed")
+        assert "005 failed: KeyError in test_recovery.py, line" in report.problems[0]
+        assert "secret" not in report.problems[0]
+
+    async def test_one_while_deleting_costs_one_deletion(self, workshop: Workshop) -> None:
+        for number in range(10):
+            workshop.put(f"{number}", b"content")
+
+        async def stumble(method: Any, info: ObjectInfo) -> Any:
+            if info.key == "5":
+                raise KeyError
+            return await method(info)
+
+        workshop.wrap_source = lambda store: MeddledStore(store, delete_object=stumble)
+        report = await workshop.run(copy=False)
+        assert (report.objects_deleted_at_source, report.objects_failed, report.state) == (9, 1, "failed")
+        assert list(workshop.tree(workshop.source)) == ["5"]
+
+
 class TestMemory:
     async def test_the_content_of_objects_that_failed_is_let_go(self, workshop: Workshop) -> None:
         for number in range(20):
