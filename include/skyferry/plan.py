@@ -14,7 +14,16 @@ from typing import TypeVar
 
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
-from skyferry.errors import KeyRefusedError, RequestError, SourceChangedError, SourceMissingError, TransferError
+from skyferry.errors import (
+    BucketMissingError,
+    ConnectionConfigError,
+    KeyRefusedError,
+    PermanentError,
+    RequestError,
+    SourceChangedError,
+    SourceMissingError,
+    TransferError,
+)
 from skyferry.evidence import Comparer
 from skyferry.key_order import key_bytes, list_in_key_order
 from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, map_key
@@ -180,8 +189,19 @@ class Planner:
             return _planned(pair, Action.SKIP, pair.skipped_because)
         if pair.refused_because:
             return _planned(pair, Action.REFUSE, pair.refused_because)
-        if pair.source.is_archived and await self._is_still_archived(pair.source):
-            return _planned(pair, Action.REFUSE, f"{self._source.url(pair.source.key)} is archived; restore it first")
+        try:
+            decision = await self._decide_by_content(pair)
+            if decision.action is not Action.COPY or not pair.source.is_archived:
+                return decision
+            if not await self._is_still_archived(pair.source):
+                return decision
+        except (BucketMissingError, ConnectionConfigError):
+            raise
+        except PermanentError as error:
+            return _planned(pair, Action.REFUSE, str(error))  # one object that cannot be looked at or read
+        return _planned(pair, Action.REFUSE, f"{self._source.url(pair.source.key)} is archived; restore it first")
+
+    async def _decide_by_content(self, pair: _Pair) -> PlannedObject:
         if pair.found is None:
             return _planned(pair, Action.COPY, "new")
         if pair.found.unreadable_because:

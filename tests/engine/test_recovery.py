@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import tracemalloc
 from typing import Any
@@ -130,6 +131,45 @@ class TestPlans:
         workshop.wrap_state = lambda store: store
         report = await workshop.run(attempt=2, copy=copy)
         assert (report.objects_planned, report.objects_copied, report.objects_skipped) == (3, 3, 0)
+
+    async def test_an_object_that_cannot_be_compared_is_refused_alone(self, workshop: Workshop) -> None:
+        for key in ("a", "b"):
+            workshop.put(key, b"content")
+            workshop.put(key, b"another", where=workshop.destination)
+
+        async def refuse_b(method: Any, info: ObjectInfo, *args: Any) -> Any:
+            if info.key == "b":
+                raise AccessDeniedError("access denied reading b")
+            return await method(info, *args)
+
+        workshop.wrap_destination = lambda store: MeddledStore(store, read_range=refuse_b)
+        report = await workshop.run()
+        assert (report.objects_copied, report.objects_refused) == (1, 1)
+        assert report.problems == ("access denied reading b",)
+
+    @pytest.mark.parametrize("copy", [True, False])
+    async def test_an_archived_object_that_arrived_long_ago_is_no_problem(self, workshop: Workshop, copy: bool) -> None:
+        for key in ("a", "b"):
+            workshop.put(key, b"content")
+        workshop.put("a", b"content", where=workshop.destination)
+
+        def archived(store: Any) -> Any:
+            meddled = MeddledStore(store, stat=lambda method, key: all_archived(method(key)))
+            meddled.list_objects = lambda *args: map_archived(store.list_objects(*args))
+            return meddled
+
+        async def all_archived(found: Any) -> Any:
+            info = await found
+            return info and dataclasses.replace(info, is_archived=True)
+
+        async def map_archived(listing: Any) -> Any:
+            async for info in listing:
+                yield dataclasses.replace(info, is_archived=True)
+
+        workshop.wrap_source = archived
+        report = await workshop.run(copy=copy)
+        assert (report.skipped_by_reason, report.objects_refused) == ({"identical": 1}, 1)
+        assert "is archived" in report.problems[0]
 
 
 class TestRecords:
