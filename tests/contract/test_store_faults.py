@@ -263,8 +263,6 @@ async def test_stream_waits_for_a_slow_source(gs: Subject, monkeypatch: pytest.M
 
 
 async def test_silence_is_given_up(remote: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    if remote.store.kind == "s3":
-        pytest.skip("the S3 client is made by its caller, who sets its time-outs")
     info = await _stored(remote)
     monkeypatch.setattr(f"skyferry.stores.{_module(remote)}.deadline_seconds", lambda size_bytes: 0.2)
     _proxy(remote).inject(delay(3))
@@ -273,7 +271,33 @@ async def test_silence_is_given_up(remote: Subject, monkeypatch: pytest.MonkeyPa
 
 
 def _module(subject: Subject) -> str:
-    return {"az": "azure", "gs": "gcs_api"}[subject.store.kind]
+    return {"s3": "s3", "az": "azure", "gs": "gcs_api"}[subject.store.kind]
+
+
+class _CarelessClient:
+    """An S3 client whose endpoint ignores conditions and ranges of reads."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def get_object(self, **arguments: Any) -> Any:
+        ignored = ("IfMatch", "Range")
+        return await self._client.get_object(**{key: arguments[key] for key in arguments if key not in ignored})
+
+
+async def test_s3_endpoint_that_ignores_conditions_and_ranges_gives_no_other_content(
+    s3: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = await _stored(s3)
+    monkeypatch.setattr(s3.store, "_client", _CarelessClient(s3.store._client))
+    with pytest.raises(SizeMismatchError, match="were asked for"):
+        await s3.store.read_range(info, 0, 10)
+    await s3.put("object", BODY[::-1], replaces=info)
+    with pytest.raises(SourceChangedError, match="object"):
+        await s3.store.read_object(info)
 
 
 # Bytes change on their way
