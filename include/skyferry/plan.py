@@ -127,7 +127,7 @@ class Planner:
             if info is not None:
                 yield info
             return
-        async for info in list_in_key_order(self._source, self._source_prefix + selection.literal_prefix):
+        async for info in self._listing(self._source, self._source_prefix + selection.literal_prefix):
             if selection.matches(info.key.removeprefix(self._source_prefix)):
                 yield info
 
@@ -145,8 +145,11 @@ class Planner:
                 yield info
             return
         prefix = self._destination_prefix + selection.literal_prefix
-        async for info in list_in_key_order(self._destination, prefix):
+        async for info in self._listing(self._destination, prefix):
             yield info
+
+    def _listing(self, store: Store, prefix: str) -> AsyncIterator[ObjectInfo]:
+        return list_in_key_order(store, prefix, attempts=self.attempts)
 
     def _pair(self, source: ObjectInfo, found: ObjectInfo | None) -> _Pair:
         """Check the name; this must happen in key order, unlike what `_decide` does."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, BatchResult, CopyOptions
 from skyferry.errors import BucketMissingError
 from skyferry.plan import Planner
@@ -90,7 +91,7 @@ async def plan_transfer(
         open_store(request.source_location, request.source_conn_id) as source,
         open_store(request.destination_location, request.destination_conn_id) as destination,
     ):
-        await source.check_bucket()
+        await Attempts().call(source.check_bucket)
         exists = await _prepare_destination(destination, request)
         newest, newest_whole = await records.plan_numbers()
         # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
@@ -116,14 +117,15 @@ async def _open_state(
 
 async def _prepare_destination(destination: Store, request: TransferRequest) -> bool:
     """Return whether the destination bucket exists, after creating it if that was asked for."""
+    attempts = Attempts()
     try:
-        await destination.check_bucket()
+        await attempts.call(destination.check_bucket)
     except BucketMissingError:
         if not request.create_destination:
             raise
         if request.dry_run:
             return False
-        await destination.create_bucket()
+        await attempts.call(destination.create_bucket)
     return True
 
 

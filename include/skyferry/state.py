@@ -115,7 +115,9 @@ class StateFolder:
 
     async def names(self, folder: str) -> list[str]:
         """Return the names of all records in a folder, sorted."""
-        prefix = self._prefix + folder
+        return await self._attempts.call(lambda: self._names(self._prefix + folder))
+
+    async def _names(self, prefix: str) -> list[str]:
         return sorted([info.key.removeprefix(self._prefix) async for info in self._store.list_objects(prefix)])
 
     async def plan_numbers(self) -> tuple[int, int]:
