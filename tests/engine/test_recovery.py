@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from skyferry.errors import AccessDeniedError
+from skyferry import attempts as attempts_module
+from skyferry.errors import AccessDeniedError, ConnectionLostError
+from skyferry.object_transfer import SMALL_OBJECT_BYTES
 from skyferry.objects import ObjectInfo
 from tests.engine.conftest import Workshop
 from tests.engine.meddling import MeddledStore
@@ -245,3 +247,28 @@ class TestMemory:
             tracemalloc.stop()
         assert result.counts["failed"] == 20
         assert held_bytes < 2_000_000
+
+
+class TestLargeObjects:
+    async def test_a_stream_that_breaks_after_a_long_time_begins_anew(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workshop.put("a", bytes(SMALL_OBJECT_BYTES + 1))
+        monkeypatch.setattr(attempts_module, "MAX_SECONDS", 0.0)
+        count = 0
+
+        async def break_once(method: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == 1:
+                raise ConnectionLostError("the stream broke")
+            return await method(*args, **kwargs)
+
+        def stream(store: Any) -> MeddledStore:
+            meddled = MeddledStore(store, start_upload=break_once)
+            meddled.capabilities = dataclasses.replace(meddled.capabilities, parts_in_order=True)
+            return meddled
+
+        workshop.wrap_destination = stream
+        report = await workshop.run()
+        assert (report.state, report.retries) == ("success", 1)
