@@ -16,7 +16,6 @@ import os
 import secrets
 import stat as stat_module
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -439,17 +438,34 @@ def _walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
 
 
 def _walk_folder(folder: Path, folder_key: str, prefix: bytes) -> Iterator[ObjectInfo]:
-    with os.scandir(folder) as entries:
-        ordered = sorted(((_sort_name(entry), entry) for entry in entries), key=itemgetter(0))
-    for sort_name, entry in ordered:
-        key = folder_key + entry.name
+    for sort_name in _sorted_names(folder, is_root=not folder_key):
         key_bytes = os.fsencode(folder_key) + sort_name
+        name = os.fsdecode(sort_name.removesuffix(b"/"))
         if sort_name.endswith(b"/"):
             if key_bytes.startswith(prefix) or prefix.startswith(key_bytes):
-                yield from _walk_folder(folder / entry.name, f"{key}/", prefix)
-        elif key_bytes.startswith(prefix) and not is_temporary_name(entry.name):
+                yield from _walk_folder(folder / name, folder_key + name + "/", prefix)
+        elif key_bytes.startswith(prefix) and not is_temporary_name(name):
             with contextlib.suppress(FileNotFoundError):  # removed while we listed
-                yield _describe(key, entry.stat(follow_symlinks=False))
+                yield _describe(folder_key + name, os.lstat(folder / name))
+
+
+def _sorted_names(folder: Path, *, is_root: bool) -> list[bytes]:
+    """Return the names in a folder, those of folders with a `/`; none if it went away, or became a link, meanwhile.
+
+    Only names are kept, because one folder may hold millions of them (about 100 bytes each).
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(folder, flags)
+    except OSError as error:
+        if not is_root and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise
+    try:
+        with os.scandir(descriptor) as entries:
+            return sorted(_sort_name(entry) for entry in entries)
+    finally:
+        os.close(descriptor)
 
 
 def _sort_name(entry: os.DirEntry[str]) -> bytes:
