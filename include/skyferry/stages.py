@@ -17,7 +17,7 @@ from typing import Any
 
 from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, BatchResult, CopyOptions
-from skyferry.errors import BucketMissingError
+from skyferry.errors import BucketMissingError, PermanentError
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
@@ -305,6 +305,12 @@ async def copy_batch(
             for record in range(batch.first_record, batch.last_record + 1)
             for row in await records.read(f"{folder}manifest/{record:05d}.ndjson")
         ]
+        if len(planned) != batch.objects:
+            raise PermanentError(
+                f"{records.url(folder)}manifest/ holds {len(planned):,} of the {batch.objects:,} objects of the batch",
+                hint="somebody removed records, or this worker looks at another state folder than the plan's;"
+                " see state_url",
+            )
         copier = BatchCopier(
             source,
             destination,

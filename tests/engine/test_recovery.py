@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import os
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skyferry import attempts as attempts_module
-from skyferry.errors import AccessDeniedError, ConnectionLostError
+from skyferry.errors import AccessDeniedError, ConnectionLostError, PermanentError
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
 from skyferry.objects import ObjectInfo
+from skyferry.stores.local import LocalStore
 from tests.engine.conftest import Workshop
 from tests.engine.meddling import MeddledStore
 
@@ -175,6 +178,13 @@ class TestPlans:
 
 
 class TestRecords:
+    async def test_a_batch_that_cannot_find_its_manifest_fails(self, workshop: Workshop) -> None:
+        workshop.put("a", b"content")
+        plan = await workshop.plan()
+        next(workshop.state.rglob("manifest/00000.ndjson")).unlink()
+        with pytest.raises(PermanentError, match="holds 0 of the 1 objects"):
+            await workshop.copy(plan.batches[0])
+
     async def test_a_batch_that_is_stopped_while_it_writes_receipts_writes_them_again(self, workshop: Workshop) -> None:
         for number in range(250):
             workshop.put(f"{number:03d}", b"content")
@@ -247,6 +257,31 @@ class TestMemory:
             tracemalloc.stop()
         assert result.counts["failed"] == 20
         assert held_bytes < 2_000_000
+
+
+class TestFoldersThatGo:
+    @pytest.mark.parametrize("becomes", ["nothing", "file", "link"])
+    async def test_a_folder_that_vanishes_while_it_is_listed_is_left_out(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, becomes: str, tmp_path: Path
+    ) -> None:
+        workshop.put("a/1", b"content")
+        workshop.put("b/2", b"content")
+        outside = workshop.put("secret", b"content", where=tmp_path / "outside").parent
+        gone = workshop.source / "b"
+        really_open = os.open
+
+        def vanish(folder: Any, *args: Any, **kwargs: Any) -> int:
+            if Path(folder).name == "b" and gone.is_dir() and not gone.is_symlink():
+                gone.rename(tmp_path / "elsewhere")
+                if becomes == "file":
+                    gone.write_bytes(b"")
+                if becomes == "link":
+                    gone.symlink_to(outside)
+            return really_open(folder, *args, **kwargs)
+
+        monkeypatch.setattr(os, "open", vanish)
+        keys = [info.key async for info in LocalStore(workshop.source).list_objects()]
+        assert keys == ["a/1"]
 
 
 class TestLargeObjects:
