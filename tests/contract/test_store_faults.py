@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 import aiohttp
 import pytest
-from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+from azure.storage.blob import ContainerSasPermissions, ContentSettings, generate_container_sas
 
 from skyferry.checksums import base64_of, digest
 from skyferry.errors import (
@@ -485,6 +485,28 @@ async def test_azure_obstacles_say_what_to_do(az: Subject, status: int, code: st
     _proxy(az).inject(answer(status, headers={"x-ms-error-code": code}))
     with pytest.raises(PermanentError, match=text):
         await az.put("object", b"x")
+
+
+async def test_azure_md5_of_an_append_blob_is_no_checksum(az: Subject) -> None:
+    blob = az.store._client.get_blob_client(az.store.bucket, "log")
+    await blob.create_append_blob(content_settings=ContentSettings(content_md5=bytearray(16)))
+    await blob.append_block(b"content")
+    info = await az.store.stat("log")
+    assert info is not None
+    assert info.checksums == {}
+    assert [listed.checksums async for listed in az.store.list_objects()] == [{}]
+    read, content = await az.store.read_object(info)
+    assert (read.checksums, content) == ({}, b"content")
+
+
+async def test_azure_folders_of_a_hierarchical_namespace_are_no_objects(az: Subject) -> None:
+    await az.put("folder", b"", metadata=ObjectMetadata(user={"hdi_isfolder": "true"}))
+    await az.put("folder/object", BODY)
+    listed = {info.key: info.unreadable_because async for info in az.store.list_objects()}
+    assert listed == {"folder": "it is a folder of the account's hierarchical namespace", "folder/object": ""}
+    folder = await az.store.stat("folder")
+    assert folder is not None
+    assert folder.unreadable_because
 
 
 async def test_azure_tags_that_may_not_be_read_are_reported(az: Subject) -> None:
