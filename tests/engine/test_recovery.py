@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gc
 import os
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from skyferry import attempts as attempts_module
 from skyferry.errors import AccessDeniedError, ConnectionLostError, PermanentError
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
-from skyferry.objects import ObjectInfo
+from skyferry.objects import ObjectInfo, ObjectMetadata
 from skyferry.stores.local import LocalStore
 from tests.engine.conftest import Workshop
 from tests.engine.meddling import MeddledStore
@@ -307,3 +308,35 @@ class TestLargeObjects:
         workshop.wrap_destination = stream
         report = await workshop.run()
         assert (report.state, report.retries) == ("success", 1)
+
+    async def test_a_local_file_stays_open_until_the_last_thread_is_through_with_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A cancelled task leaves its thread at work; it must not write to what gets the file's descriptor next."""
+        is_writing, may_write = threading.Event(), threading.Event()
+        really_write = os.pwrite
+        errors: list[OSError] = []
+
+        def write_late(descriptor: int, *args: Any) -> int:
+            is_writing.set()
+            may_write.wait(10)
+            try:
+                return really_write(descriptor, *args)
+            except OSError as error:
+                errors.append(error)
+                raise
+
+        monkeypatch.setattr(os, "pwrite", write_late)
+        upload = await LocalStore(tmp_path).start_upload(
+            "a", size_bytes=7, part_bytes=7, metadata=ObjectMetadata(), replaces=None
+        )
+        writing = asyncio.create_task(upload.put_part(0, b"content", {}))
+        await asyncio.to_thread(is_writing.wait, 10)
+        writing.cancel()
+        aborting = asyncio.create_task(upload.abort())
+        await asyncio.sleep(0.1)
+        may_write.set()
+        await aborting
+        await asyncio.sleep(0.1)
+        assert errors == []
+        assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []

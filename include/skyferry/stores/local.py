@@ -15,6 +15,7 @@ import mimetypes
 import os
 import secrets
 import stat as stat_module
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -307,7 +308,11 @@ class LocalStore:
 
 
 class _LocalUpload:
-    """A temporary file beside its final name; every method blocks."""
+    """A temporary file beside its final name; every method blocks.
+
+    A task that is cancelled leaves its thread at work. The file is closed only when the last one is through: a moment
+    later the number of its descriptor may be that of another file.
+    """
 
     def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None) -> None:
         self._store = store
@@ -316,31 +321,52 @@ class _LocalUpload:
         self._path = store._path(key)
         store._make_parents(self._path, key)
         self._temporary = store._temporary_path(self._path)
+        self._idle = threading.Condition()
+        self._threads_at_work = 0
         self._descriptor = os.open(
             self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
 
     def write(self, start_byte: int, body: bytes) -> None:
         view = memoryview(body)
-        while view:
-            written = os.pwrite(self._descriptor, view, start_byte)
-            view, start_byte = view[written:], start_byte + written
+        with self._at_work():
+            while view:
+                written = os.pwrite(self._descriptor, view, start_byte)
+                view, start_byte = view[written:], start_byte + written
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        with self._idle:
+            if self._descriptor < 0:
+                raise PermanentError(f"the upload of {self._store.url(self._key)} was given up already")
+            self._threads_at_work += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._threads_at_work -= 1
+                self._idle.notify_all()
+
+    def _close(self) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: self._threads_at_work == 0)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def finish(self, crc32c: str) -> Committed:
         """Make the bytes durable, read them back, and give them their name."""
-        if self._descriptor < 0:
-            raise PermanentError(f"the upload of {self._store.url(self._key)} was given up already")
-        os.fsync(self._descriptor)
-        self._require_content(crc32c)
-        os.fchmod(self._descriptor, self._store._file_mode)
-        if self._replaces is None:
-            self._create()
-        else:
-            self._replace(self._replaces)
-        _sync_folder(self._path.parent)
-        info = _describe(self._key, os.fstat(self._descriptor))
-        os.close(self._descriptor)
-        self._descriptor = -1
+        with self._at_work():
+            os.fsync(self._descriptor)
+            self._require_content(crc32c)
+            os.fchmod(self._descriptor, self._store._file_mode)
+            if self._replaces is None:
+                self._create()
+            else:
+                self._replace(self._replaces)
+            _sync_folder(self._path.parent)
+            info = _describe(self._key, os.fstat(self._descriptor))
+        self._close()
         return Committed(info=info, verified_by="readback")
 
     def _require_content(self, crc32c: str) -> None:
@@ -379,11 +405,9 @@ class _LocalUpload:
         )
 
     def discard(self) -> None:
+        self._close()
         with contextlib.suppress(OSError):
             os.unlink(self._temporary)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 class LocalUpload:
