@@ -17,14 +17,14 @@ from typing import Any
 
 from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, BatchResult, CopyOptions
-from skyferry.errors import BucketMissingError, PermanentError
+from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
 from skyferry.request import TransferRequest
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
 from skyferry.stores.base import Store
-from skyferry.urls import Location
+from skyferry.urls import Location, is_inside
 
 __all__ = ["MAX_BATCHES", "Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
 
@@ -84,8 +84,9 @@ async def plan_transfer(
 
     Raises:
         BucketMissingError, AccessDeniedError: Source, destination or state folder cannot be used.
-        RequestError: `data` names an object that does not exist.
+        RequestError: `data` names an object that does not exist, or the transfer would change the records of runs.
     """
+    _spare_records(request, state, state_conn_id)
     async with (
         _open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -103,6 +104,21 @@ async def plan_transfer(
         for receipt in earlier.values():
             await writer.carry(receipt)  # moved by this run already: its source is gone
         return await writer.finish()
+
+
+def _spare_records(request: TransferRequest, state: Location, state_conn_id: str) -> None:
+    """Refuse to write into the state folder, or to move records out of it: other runs are at work with them."""
+    source, destination = request.source_location, request.destination_location
+    is_same = request.source_conn_id == state_conn_id
+    moves_records = not request.keep_source and (
+        is_inside(state, source, same_connection=is_same) or is_inside(source, state, same_connection=is_same)
+    )
+    if moves_records or is_inside(destination, state, same_connection=request.destination_conn_id == state_conn_id):
+        what = f"moving {source.url} away" if moves_records else f"writing to {destination.url}"
+        raise RequestError(
+            f"{what} would change the records of runs in {state.url}",
+            hint="choose another place, or another state_url; nothing was changed",
+        )
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from skyferry import attempts as attempts_module
-from skyferry.errors import AccessDeniedError, ConnectionLostError, PermanentError
+from skyferry.errors import AccessDeniedError, ConnectionLostError, PermanentError, RequestError
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
 from skyferry.objects import ObjectInfo, ObjectMetadata
 from skyferry.stores.local import LocalStore
@@ -179,6 +179,23 @@ class TestPlans:
 
 
 class TestRecords:
+    @pytest.mark.parametrize("place", ["source", "source/folder"])
+    async def test_records_are_not_moved_away(self, workshop: Workshop, place: str) -> None:
+        workshop.put("a", b"content")
+        workshop.state = workshop.source.parent / place
+        if place == "source":
+            workshop.source = workshop.state / "run"
+        else:
+            workshop.source = workshop.state.parent
+        with pytest.raises(RequestError, match="would change the records of runs"):
+            await workshop.plan(copy=False)
+
+    async def test_nothing_is_written_among_the_records(self, workshop: Workshop) -> None:
+        workshop.put("a", b"content")
+        workshop.destination = workshop.state / "transfer"
+        with pytest.raises(RequestError, match="would change the records of runs"):
+            await workshop.plan()
+
     async def test_a_batch_that_cannot_find_its_manifest_fails(self, workshop: Workshop) -> None:
         workshop.put("a", b"content")
         plan = await workshop.plan()
