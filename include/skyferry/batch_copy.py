@@ -12,6 +12,7 @@ import secrets
 import time
 import traceback
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.evidence import Comparer
-from skyferry.object_transfer import ObjectTransfer, Transferred
+from skyferry.object_transfer import SMALL_OBJECT_BYTES, ObjectTransfer, Transferred
 from skyferry.objects import ObjectInfo
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.request import OnConflict
@@ -39,6 +40,10 @@ from skyferry.stores.base import Store
 
 MEMORY_BUDGET_BYTES = 96 * 2**20
 """Content held in memory by one task; the stores' clients hold about as much again in buffers."""
+
+MAX_LARGE_OBJECTS = 8
+"""Objects under way at once that travel in parts. More would not be faster, because the memory budget holds 12 parts;
+but a store that sends parts one after the other holds up to three of each object beside it (24 MiB)."""
 
 MAX_LOOKS = 4
 """How often an object that keeps changing under us is looked at again before it counts as failed."""
@@ -104,6 +109,7 @@ class BatchCopier:
         self._options = options
         self._attempt = attempt
         self._budget = ByteBudget(MEMORY_BUDGET_BYTES)
+        self._large_objects = asyncio.Semaphore(MAX_LARGE_OBJECTS)
         # Two workers may write for one attempt (one of them cut off); the token keeps their records apart.
         token = secrets.token_hex(4)
         self._receipts = RecordWriter(
@@ -280,6 +286,7 @@ class _ObjectCopier:
         self._options = batch._options
         self._is_first_attempt = batch._attempt == 1
         self._attempts = attempts
+        self._large_objects = batch._large_objects
         self._transfer = ObjectTransfer(
             self._source,
             self._destination,
@@ -304,7 +311,8 @@ class _ObjectCopier:
             if isinstance(current, Receipt):
                 return current
             try:
-                return _copied(current, await self._transfer.transfer(current))
+                async with self._large_objects if current.source.size_bytes > SMALL_OBJECT_BYTES else nullcontext():
+                    return _copied(current, await self._transfer.transfer(current))
             except (SourceChangedError, SourceMissingError, DestinationChangedError, ChecksumMismatchError) as error:
                 last_error = error
                 mismatches += isinstance(error, ChecksumMismatchError)

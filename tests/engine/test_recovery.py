@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from skyferry import attempts as attempts_module
+from skyferry.batch_copy import MAX_LARGE_OBJECTS
 from skyferry.errors import AccessDeniedError, ConnectionLostError, PermanentError, RequestError
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
 from skyferry.objects import ObjectInfo, ObjectMetadata
@@ -357,3 +358,26 @@ class TestLargeObjects:
         await asyncio.sleep(0.1)
         assert errors == []
         assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
+
+    async def test_only_so_many_are_under_way_at_once(self, workshop: Workshop) -> None:
+        for number in range(MAX_LARGE_OBJECTS + 3):
+            with workshop.put(f"{number}", b"").open("wb") as file:
+                file.truncate(SMALL_OBJECT_BYTES + 1)
+        workshop.put("small", b"content")
+        started, may_go_on = 0, asyncio.Event()
+
+        async def start(method: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal started
+            started += 1
+            await may_go_on.wait()
+            return await method(*args, **kwargs)
+
+        workshop.wrap_destination = lambda store: MeddledStore(store, start_upload=start)
+        plan = await workshop.plan()
+        copying = asyncio.create_task(workshop.copy(plan.batches[0]))
+        await asyncio.sleep(0.5)
+        assert started == MAX_LARGE_OBJECTS
+        assert list(workshop.tree(workshop.destination)) == ["small"]
+        may_go_on.set()
+        result = await copying
+        assert result.counts["copied"] == MAX_LARGE_OBJECTS + 4
