@@ -294,7 +294,13 @@ class _ObjectCopier:
             budget=batch._budget,
             attempts=attempts,
         )
-        self._comparer = Comparer(self._source, self._destination, budget=batch._budget, attempts=attempts)
+        self._comparer = Comparer(
+            self._source,
+            self._destination,
+            budget=batch._budget,
+            attempts=attempts,
+            trusts_notes=self._options.keep_source,
+        )
 
     async def copy(self, planned: PlannedObject) -> Receipt:
         """Return the receipt of a copy, or of a good reason not to make one.

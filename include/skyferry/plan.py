@@ -76,7 +76,13 @@ class Planner:
         self._feeds_itself_possible = request.source_conn_id == request.destination_conn_id
         self._collisions = CollisionDetector(destination.kind)
         self.attempts = Attempts()
-        self._comparer = Comparer(source, destination, budget=ByteBudget(_MEMORY_BUDGET_BYTES), attempts=self.attempts)
+        self._comparer = Comparer(
+            source,
+            destination,
+            budget=ByteBudget(_MEMORY_BUDGET_BYTES),
+            attempts=self.attempts,
+            trusts_notes=request.keep_source,
+        )
 
     async def decisions(self) -> AsyncIterator[PlannedObject]:
         """Yield a decision for every selected object, in key order.

@@ -13,6 +13,7 @@ repeating changes no count. Nothing is ever overwritten or appended to, so any s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import urllib.parse
@@ -29,6 +30,9 @@ from skyferry.stores.base import Store
 from skyferry.urls import Location
 
 _PLAN_FOLDER = re.compile(r"plan-(?P<number>[0-9]{4})/")
+_MAX_ID_CHARACTERS = 200
+"""Longer ids are cut and told apart by a digest: a name in a local folder has at most 255 bytes."""
+
 _NDJSON = ObjectMetadata(content_type="application/x-ndjson")
 
 
@@ -60,7 +64,11 @@ class Run:
 
 
 def _quoted(text: str) -> str:
-    return urllib.parse.quote(text, safe="").replace(".", "%2E")
+    quoted = urllib.parse.quote(text, safe="").replace(".", "%2E")
+    if len(quoted) <= _MAX_ID_CHARACTERS:
+        return quoted
+    digest_of_all = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{quoted[: _MAX_ID_CHARACTERS - 33]}-{digest_of_all[:32]}"
 
 
 class StateFolder:

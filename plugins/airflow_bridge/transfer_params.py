@@ -42,8 +42,9 @@ def _form_schemas() -> dict[str, dict[str, Any]]:
     The first section lies where it is shown without a click. Help texts lose their backticks: the form shows a
     `description` as it is, and the code in a `description_md` so large that it covers the line above.
     """
-    schemas = {}
+    schemas: dict[str, dict[str, Any]] = {}
     for name, schema in params_schema().items():
         section = _UNFOLDED_SECTION if schema["section"] == _FIRST_SECTION else schema["section"]
-        schemas[name] = schema | {"section": section, "description": schema["description"].replace("`", '"')}
+        description = str(schema["description"]).replace("`", '"')
+        schemas[name] = {**schema, "section": section, "description": description}
     return schemas

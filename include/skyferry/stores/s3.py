@@ -288,7 +288,9 @@ class S3Store:
             answer = await _in_time(request, len(body))
         except Exception as error:
             self._fail_writing(error, key)
-        return self._committed(key, len(body), answer, expected_etag=digests["md5"], etag_proof="md5")
+        return self._committed(
+            key, len(body), answer, expected_etag=digests["md5"], etag_proof="md5", crc64nvme=digests["crc64nvme"]
+        )
 
     def _integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
         """Return the header by which the endpoint itself checks what it received."""
@@ -297,13 +299,14 @@ class S3Store:
         return {"ContentMD5": base64_of(digests["md5"])}
 
     def _committed(
-        self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str
+        self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str, crc64nvme: str
     ) -> Committed:
         etag = _unquoted(answer["ETag"])
         verified_by = etag_proof if etag == expected_etag else None
-        if verified_by is None and self._sends_checksums and _is_encrypted_apart(answer):
-            # Such etags are not MD5s; this service is AWS, which refuses a body that does not fit its checksum.
-            verified_by = "crc64nvme"
+        if verified_by is None and _is_encrypted_apart(answer):
+            # Such etags are not MD5s. The checksum counts where the answer has it: an endpoint that does not know it
+            # has ignored the header, and S3 refuses a body that does not fit it.
+            verified_by = "crc64nvme" if answer.get("ChecksumCRC64NVME") == base64_of(crc64nvme) else None
         info = ObjectInfo(key=key, size_bytes=size_bytes, etag=etag, version_id=_version(answer))
         return Committed(info=info, verified_by=verified_by)
 
@@ -454,7 +457,14 @@ class S3Upload:
         except Exception as error:
             self._store._fail_writing(error, self._key)
         expected = composite_etag(self._part_md5s[index] for index in sorted(self._part_md5s))
-        return self._store._committed(self._key, self._size_bytes, answer, expected_etag=expected, etag_proof="etag")
+        return self._store._committed(
+            self._key,
+            self._size_bytes,
+            answer,
+            expected_etag=expected,
+            etag_proof="etag",
+            crc64nvme=digests["crc64nvme"],
+        )
 
     def _require_all_parts(self) -> None:
         """Refuse to commit less than was announced: endpoints that ignore checksums would show it."""
