@@ -1,6 +1,6 @@
 """Peak memory of the copying process: one object of 1 GiB, and 5,000 small ones, for several pairs of stores.
 
-    python -m bench.memory            # everything; about five minutes on two cores
+    python -m bench.memory            # everything; about twelve minutes on two cores
     python -m bench.memory --quick    # 256 MiB and 1,000 objects
 
 Each case runs the copy stage in a process of its own, after that process has imported what an idle Airflow task of

@@ -78,9 +78,9 @@ def _story(layout: Layout, display: Display) -> Story:
 
 
 def _say_where_to_look(layout: Layout, display: Display) -> None:
-    display.say(
-        f"The runs:    {layout.url(component('api-server'))}/dags/transfer/runs (user {USER}, password {PASSWORD})"
-    )
+    airflow = layout.url(component("api-server"))
+    display.say("checked: with the vendors' own clients, against the files on disk; read: downloaded, byte for byte")
+    display.say(f"The runs:    {airflow}/dags/transfer/runs (user {USER}, password {PASSWORD})")
     display.say(f"Log files:   {layout.airflow_home / 'logs'}")
     display.say("The stack is still up; `make down` stops it, and another `make demo` empties its own buckets first.")
 

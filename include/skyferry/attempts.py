@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    stop_never,
+)
 from tenacity.wait import wait_random_exponential
 
 from skyferry.errors import RetryableError
@@ -39,16 +46,23 @@ class Attempts:
         return sum(self.retries.values())
 
     async def call(
-        self, function: Callable[[], Awaitable[_Result]], *, on: type[RetryableError] = RetryableError
+        self,
+        function: Callable[[], Awaitable[_Result]],
+        *,
+        on: type[RetryableError] = RetryableError,
+        takes_long: bool = False,
     ) -> _Result:
         """Return what the function returns, calling it again while it raises the error named by `on`.
+
+        Args:
+            takes_long: The work takes longer than `MAX_SECONDS` when nothing is wrong; only the attempts are counted.
 
         Raises:
             RetryableError: The last one, when the attempts or the time are used up.
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(on),
-            stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_SECONDS),
+            stop=stop_after_attempt(MAX_ATTEMPTS) | (stop_never if takes_long else stop_after_delay(MAX_SECONDS)),
             wait=_wait_seconds,
             before_sleep=self._count,
             reraise=True,

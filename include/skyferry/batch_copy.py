@@ -7,11 +7,15 @@ what it had copied.
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 import time
+import traceback
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
@@ -27,7 +31,7 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.evidence import Comparer
-from skyferry.object_transfer import ObjectTransfer, Transferred
+from skyferry.object_transfer import SMALL_OBJECT_BYTES, ObjectTransfer, Transferred
 from skyferry.objects import ObjectInfo
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.request import OnConflict
@@ -36,6 +40,10 @@ from skyferry.stores.base import Store
 
 MEMORY_BUDGET_BYTES = 96 * 2**20
 """Content held in memory by one task; the stores' clients hold about as much again in buffers."""
+
+MAX_LARGE_OBJECTS = 8
+"""Objects under way at once that travel in parts. More would not be faster, because the memory budget holds 12 parts;
+but a store that sends parts one after the other holds up to three of each object beside it (24 MiB)."""
 
 MAX_LOOKS = 4
 """How often an object that keeps changing under us is looked at again before it counts as failed."""
@@ -110,6 +118,7 @@ class BatchCopier:
         self._options = options
         self._attempt = attempt
         self._budget = budget or ByteBudget(MEMORY_BUDGET_BYTES)
+        self._large_objects = asyncio.Semaphore(MAX_LARGE_OBJECTS)
         # Two workers may write for one attempt (one of them cut off); the token keeps their records apart.
         token = secrets.token_hex(4)
         self._receipts = RecordWriter(
@@ -160,11 +169,7 @@ class BatchCopier:
         return not self._is_to_delete(receipt)
 
     def _is_to_delete(self, receipt: Receipt) -> bool:
-        if self._options.keep_source or receipt.deleted_at_source or receipt.kept_because:
-            return False
-        return receipt.outcome is Outcome.COPIED or (
-            receipt.outcome is Outcome.SKIPPED and receipt.reason == "identical"
-        )
+        return receipt.awaits_deletion and not self._options.keep_source
 
     async def _record(self, receipt: Receipt) -> None:
         self._counts[receipt.outcome] += 1
@@ -196,13 +201,14 @@ class BatchCopier:
         started = time.monotonic()
         attempts = Attempts()
         try:
-            if earlier is not None and earlier.outcome is Outcome.COPIED:
-                receipt = earlier  # only its source is still to be deleted
+            if earlier is not None and self._is_to_delete(earlier):
+                receipt = earlier  # nothing else is left to do
             else:
                 receipt = await _ObjectCopier(self, attempts).copy(planned)
-        except TransferError as error:
-            receipt = receipt_of(planned, Outcome.FAILED, str(error))
-            self._failures.append((receipt, error))
+        except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other objects
+            known = _as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
+            receipt = receipt_of(planned, Outcome.FAILED, str(known))
+            self._keep_failure(receipt, known)
         return replace(
             self._finished(receipt),
             retries=attempts.retries or receipt.retries,
@@ -238,13 +244,23 @@ class BatchCopier:
             await attempts.call(lambda: self._source.delete_object(info))
         except (SourceChangedError, DestinationChangedError) as error:
             return replace(receipt, kept_because=str(error))
-        except TransferError as error:
-            failed = replace(receipt, outcome=Outcome.FAILED, reason=str(error))
-            self._counts[receipt.outcome] -= 1
-            self._counts[Outcome.FAILED] += 1
-            self._failures.append((failed, error))
-            return failed
-        return replace(receipt, deleted_at_source=True)
+        except Exception as error:  # noqa: BLE001 - as in `_copy_one`
+            return self._not_deleted(receipt, _as_transfer_error(error, f"deleting {self._source.url(receipt.key)}"))
+        return replace(receipt, deleted_at_source=True, not_deleted_because="")
+
+    def _not_deleted(self, receipt: Receipt, error: TransferError) -> Receipt:
+        """Count a copy whose source is still there as failed; its receipt stays a copy's, for the next attempt."""
+        self._counts[receipt.outcome] -= 1
+        self._counts[Outcome.FAILED] += 1
+        if receipt.outcome is Outcome.COPIED:
+            self._bytes_copied -= receipt.size_bytes
+        receipt = replace(receipt, not_deleted_because=str(error))
+        self._keep_failure(receipt, error)
+        return receipt
+
+    def _keep_failure(self, receipt: Receipt, error: TransferError) -> None:
+        # A copy, because the error itself holds on to its traceback, and so to the content that was being sent.
+        self._failures.append((receipt, copy.copy(error)))
 
     async def _require_destination(self, receipt: Receipt, attempts: Attempts) -> None:
         """Raise unless the destination still shows what was verified; without it the source is the only copy."""
@@ -285,6 +301,7 @@ class _ObjectCopier:
         self._options = batch._options
         self._is_first_attempt = batch._attempt == 1
         self._attempts = attempts
+        self._large_objects = batch._large_objects
         self._transfer = ObjectTransfer(
             self._source,
             self._destination,
@@ -292,7 +309,13 @@ class _ObjectCopier:
             budget=batch._budget,
             attempts=attempts,
         )
-        self._comparer = Comparer(self._source, self._destination, budget=batch._budget, attempts=attempts)
+        self._comparer = Comparer(
+            self._source,
+            self._destination,
+            budget=batch._budget,
+            attempts=attempts,
+            trusts_notes=self._options.keep_source,
+        )
 
     async def copy(self, planned: PlannedObject) -> Receipt:
         """Return the receipt of a copy, or of a good reason not to make one.
@@ -304,13 +327,18 @@ class _ObjectCopier:
         if planned.action is Action.DELETE_SOURCE or not self._is_first_attempt:
             current = await self._look_again(planned)
         last_error: TransferError | None = None
+        mismatches = 0
         for _ in range(MAX_LOOKS):
             if isinstance(current, Receipt):
                 return current
             try:
-                return _copied(current, await self._transfer.transfer(current))
+                async with self._large_objects if current.source.size_bytes > SMALL_OBJECT_BYTES else nullcontext():
+                    return _copied(current, await self._transfer.transfer(current))
             except (SourceChangedError, SourceMissingError, DestinationChangedError, ChecksumMismatchError) as error:
                 last_error = error
+                mismatches += isinstance(error, ChecksumMismatchError)
+                if mismatches > 1:
+                    break  # each has cost several whole reads; the task's own retries begin anew
                 self._attempts.count(error)
                 current = await self._look_again(current)
         if isinstance(current, Receipt):
@@ -355,6 +383,17 @@ class _ObjectCopier:
                 )
             case _:
                 return replace(planned, action=Action.COPY)
+
+
+def _as_transfer_error(error: Exception, what: str) -> TransferError:
+    """Return the error; for one that nobody foresaw, one that says where it was raised but not its text."""
+    if isinstance(error, TransferError):
+        return error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return PermanentError(
+        f"{what} failed: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}",
+        hint="this is a fault of the program, not of the object",
+    )
 
 
 def receipt_of(planned: PlannedObject, outcome: Outcome, reason: str, *, verified_by: str = "") -> Receipt:

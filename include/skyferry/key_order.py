@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 
-from skyferry.errors import PermanentError
+from skyferry.attempts import Attempts
+from skyferry.errors import PermanentError, RetryableError
 from skyferry.objects import ObjectInfo, info_from_json, info_to_json, json_line
 from skyferry.stores.base import Store
 
@@ -18,8 +19,8 @@ def key_bytes(key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
-async def list_in_key_order(store: Store, prefix: str) -> AsyncIterator[ObjectInfo]:
-    """List a prefix in the order of the keys' bytes.
+async def list_in_key_order(store: Store, prefix: str, *, attempts: Attempts) -> AsyncIterator[ObjectInfo]:
+    """List a prefix in the order of the keys' bytes; a listing that breaks off is taken up again.
 
     Where the store lists so, this costs nothing and checks that it does. Elsewhere the listing is sorted on disk (a
     temporary SQLite database, about 500 bytes an object), so that memory stays flat.
@@ -27,10 +28,45 @@ async def list_in_key_order(store: Store, prefix: str) -> AsyncIterator[ObjectIn
     Raises:
         PermanentError: A store that promises the order broke it, or gave a key twice; nothing was planned.
     """
-    listing = store.list_objects(prefix)
+    listing = _Resumed(store, prefix, attempts)
     ordered = _checked(listing, store) if store.capabilities.lists_in_key_order else _sorted_on_disk(listing)
     async for info in ordered:
         yield info
+
+
+class _Resumed(AsyncIterator[ObjectInfo]):
+    """A listing that goes on behind its last key when it broke off; where keys come in no order, it begins anew.
+
+    Thousands of pages are many chances of one bad answer, and a plan that begins anew would meet as many.
+    """
+
+    def __init__(self, store: Store, prefix: str, attempts: Attempts) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._attempts = attempts
+        self._last_key = ""
+        self._listing = store.list_objects(prefix)
+        self._broken_by: RetryableError | None = None
+
+    async def __anext__(self) -> ObjectInfo:
+        # The way over `Attempts` costs more than a listed object does, so it is kept for when something broke.
+        try:
+            info = await anext(self._listing, None)
+        except RetryableError as error:
+            self._broken_by = error
+            info = await self._attempts.call(self._go_on)
+        if info is None:
+            raise StopAsyncIteration
+        if self._store.capabilities.lists_in_key_order:
+            self._last_key = info.key
+        return info
+
+    async def _go_on(self) -> ObjectInfo | None:
+        if self._broken_by is not None:
+            error, self._broken_by = self._broken_by, None
+            raise error  # the first of the attempts, which decides on the wait before the next one
+        self._listing = self._store.list_objects(self._prefix, start_after=self._last_key)
+        return await anext(self._listing, None)
 
 
 async def _checked(listing: AsyncIterator[ObjectInfo], store: Store) -> AsyncIterator[ObjectInfo]:
@@ -62,7 +98,8 @@ async def _sorted_on_disk(listing: AsyncIterator[ObjectInfo]) -> AsyncIterator[O
 
 
 def _insert(database: sqlite3.Connection, rows: list[tuple[bytes, str]]) -> None:
-    # A key that moved to a later page while we listed comes twice; either row describes a version that was there.
+    # A key comes twice when it moved to a later page while we listed, or when the listing was begun anew; either row
+    # describes a version that was there.
     database.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?)", rows)
     rows.clear()
 

@@ -232,7 +232,8 @@ class ObjectTransfer:
 
         # Where parts can be sent again one by one, only wrong content is a reason to begin anew.
         in_order = self._destination.capabilities.parts_in_order
-        return await self._attempts.call(attempt, on=RetryableError if in_order else ChecksumMismatchError)
+        on = RetryableError if in_order else ChecksumMismatchError
+        return await self._attempts.call(attempt, on=on, takes_long=True)
 
     async def _stat_pinned(self, pinned: ObjectInfo) -> ObjectInfo:
         info = await self._source.stat(pinned.key)

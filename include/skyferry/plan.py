@@ -14,7 +14,16 @@ from typing import TypeVar
 
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
-from skyferry.errors import KeyRefusedError, RequestError, SourceChangedError, SourceMissingError, TransferError
+from skyferry.errors import (
+    BucketMissingError,
+    ConnectionConfigError,
+    KeyRefusedError,
+    PermanentError,
+    RequestError,
+    SourceChangedError,
+    SourceMissingError,
+    TransferError,
+)
 from skyferry.evidence import Comparer
 from skyferry.key_order import key_bytes, list_in_key_order
 from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, map_key
@@ -67,7 +76,13 @@ class Planner:
         self._feeds_itself_possible = request.source_conn_id == request.destination_conn_id
         self._collisions = CollisionDetector(destination.kind)
         self.attempts = Attempts()
-        self._comparer = Comparer(source, destination, budget=ByteBudget(_MEMORY_BUDGET_BYTES), attempts=self.attempts)
+        self._comparer = Comparer(
+            source,
+            destination,
+            budget=ByteBudget(_MEMORY_BUDGET_BYTES),
+            attempts=self.attempts,
+            trusts_notes=request.keep_source,
+        )
 
     async def decisions(self) -> AsyncIterator[PlannedObject]:
         """Yield a decision for every selected object, in key order.
@@ -144,7 +159,7 @@ class Planner:
             if info is not None:
                 yield info
             return
-        async for info in list_in_key_order(self._source, self._source_prefix + selection.literal_prefix):
+        async for info in self._listing(self._source, self._source_prefix + selection.literal_prefix):
             if selection.matches(info.key.removeprefix(self._source_prefix)):
                 yield info
 
@@ -157,8 +172,11 @@ class Planner:
                 yield info
             return
         prefix = self._destination_prefix + selection.literal_prefix
-        async for info in list_in_key_order(self._destination, prefix):
+        async for info in self._listing(self._destination, prefix):
             yield info
+
+    def _listing(self, store: Store, prefix: str) -> AsyncIterator[ObjectInfo]:
+        return list_in_key_order(store, prefix, attempts=self.attempts)
 
     def _pair(self, source: ObjectInfo, found: ObjectInfo | None, *, is_listed: bool = True) -> _Pair:
         """Check the name; for a listing this must happen in key order, unlike what `_decide` does."""
@@ -202,8 +220,19 @@ class Planner:
             return _planned(pair, Action.SKIP, pair.skipped_because)
         if pair.refused_because:
             return _planned(pair, Action.REFUSE, pair.refused_because)
-        if pair.source.is_archived and await self._is_still_archived(pair.source):
-            return _planned(pair, Action.REFUSE, f"{self._source.url(pair.source.key)} is archived; restore it first")
+        try:
+            decision = await self._decide_by_content(pair)
+            if decision.action is not Action.COPY or not pair.source.is_archived:
+                return decision
+            if not await self._is_still_archived(pair.source):
+                return decision
+        except (BucketMissingError, ConnectionConfigError):
+            raise
+        except PermanentError as error:
+            return _planned(pair, Action.REFUSE, str(error))  # one object that cannot be looked at or read
+        return _planned(pair, Action.REFUSE, f"{self._source.url(pair.source.key)} is archived; restore it first")
+
+    async def _decide_by_content(self, pair: _Pair) -> PlannedObject:
         if pair.found is None:
             return _planned(pair, Action.COPY, "new")
         if pair.found.unreadable_because:

@@ -90,6 +90,7 @@ class Receipt:
         lost: What the destination could not hold, a sentence each.
         deleted_at_source: The source version was removed after the copy was verified (a move).
         kept_because: Why a move left the source where it was, although its content is at the destination.
+        not_deleted_because: Why the last attempt of a move could not delete the source; the next one tries again.
         was_there: The content had arrived before this attempt began (a retry after a kill).
         retries: Error class to number of attempts that followed it.
     """
@@ -109,11 +110,19 @@ class Receipt:
     lost: tuple[str, ...] = ()
     deleted_at_source: bool = False
     kept_because: str = ""
+    not_deleted_because: str = ""
     was_there: bool = False
     retries: Mapping[str, int] = field(default_factory=dict)
     attempt: int = 1
     finished_at: str = ""
     seconds: float = 0.0
+
+    @property
+    def awaits_deletion(self) -> bool:
+        """Tell whether a move, for which the content is at the destination, has still to decide about the source."""
+        if self.deleted_at_source or self.kept_because:
+            return False
+        return self.outcome is Outcome.COPIED or (self.outcome is Outcome.SKIPPED and self.reason == "identical")
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values, leaving out what is empty."""

@@ -91,8 +91,13 @@ class Report:
 
 @dataclass(slots=True)
 class Totals:
-    """Receipts added up; memory does not grow with their number."""
+    """Receipts added up; memory does not grow with their number.
 
+    Attributes:
+        deletes_sources: The run is a move: an object is not done before its source is deleted, or kept for a reason.
+    """
+
+    deletes_sources: bool = False
     copied: int = 0
     skipped: int = 0
     failed: int = 0
@@ -110,7 +115,10 @@ class Totals:
         self.deleted_at_source += receipt.deleted_at_source
         if receipt.kept_because:
             self.add_problem(receipt.kept_because)
-        if receipt.outcome is Outcome.COPIED:
+        if self.deletes_sources and receipt.awaits_deletion:
+            self.failed += 1
+            self.add_problem(receipt.not_deleted_because or f"{receipt.key} arrived, and is still at the source")
+        elif receipt.outcome is Outcome.COPIED:
             self.copied += 1
             self.bytes_copied += receipt.size_bytes
             self.metadata_losses += bool(receipt.lost)

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, BatchResult, CopyOptions
-from skyferry.errors import BucketMissingError
+from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
 from skyferry.request import TransferRequest
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
 from skyferry.stores.base import Store
-from skyferry.urls import Location
+from skyferry.urls import Location, is_inside
 
 __all__ = ["MAX_BATCHES", "Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
 
@@ -83,24 +84,41 @@ async def plan_transfer(
 
     Raises:
         BucketMissingError, AccessDeniedError: Source, destination or state folder cannot be used.
-        RequestError: `data` names an object that does not exist.
+        RequestError: `data` names an object that does not exist, or the transfer would change the records of runs.
     """
+    _spare_records(request, state, state_conn_id)
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
         open_store(request.destination_location, request.destination_conn_id) as destination,
     ):
-        await source.check_bucket()
+        await Attempts().call(source.check_bucket)
         exists = await prepare_destination(destination, request)
-        number = await records.last_plan_number() + 1
-        earlier = await _receipts_of_plan(records, number - 1)
-        writer = _PlanWriter(records, number, request)
+        newest, newest_whole = await records.plan_numbers()
+        # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
+        earlier = await _receipts_of_plan(records, newest_whole)
+        writer = _PlanWriter(records, newest + 1, request)
         planner = Planner(request, source, destination, destination_exists=exists)
         async for decision in planner.decisions():
             await writer.add(decision, earlier.pop(decision.source.key, None))
         for receipt in earlier.values():
             await writer.carry(receipt)  # moved by this run already: its source is gone
         return await writer.finish()
+
+
+def _spare_records(request: TransferRequest, state: Location, state_conn_id: str) -> None:
+    """Refuse to write into the state folder, or to move records out of it: other runs are at work with them."""
+    source, destination = request.source_location, request.destination_location
+    is_same = request.source_conn_id == state_conn_id
+    moves_records = not request.keep_source and (
+        is_inside(state, source, same_connection=is_same) or is_inside(source, state, same_connection=is_same)
+    )
+    if moves_records or is_inside(destination, state, same_connection=request.destination_conn_id == state_conn_id):
+        what = f"moving {source.url} away" if moves_records else f"writing to {destination.url}"
+        raise RequestError(
+            f"{what} would change the records of runs in {state.url}",
+            hint="choose another place, or another state_url; nothing was changed",
+        )
 
 
 @asynccontextmanager
@@ -116,14 +134,15 @@ async def open_state(
 
 async def prepare_destination(destination: Store, request: TransferRequest) -> bool:
     """Return whether the destination bucket exists, after creating it if that was asked for."""
+    attempts = Attempts()
     try:
-        await destination.check_bucket()
+        await attempts.call(destination.check_bucket)
     except BucketMissingError:
         if not request.create_destination:
             raise
         if request.dry_run:
             return False
-        await destination.create_bucket()
+        await attempts.call(destination.create_bucket)
     return True
 
 
@@ -165,11 +184,12 @@ class _PlanWriter:
         if len(self._preview) < PREVIEW_OBJECTS:
             self._preview.append(decision)
         if earlier is not None and _still_holds(earlier, decision):
-            if decision.action is not Action.DELETE_SOURCE:
+            if self._request.keep_source or not earlier.awaits_deletion:
                 self._counts["objects_carried"] += 1
                 await self._carried.add(earlier.to_json())
                 return
-            decision = replace(decision, reason=earlier.reason)  # copied by this run: not merely found identical
+            # Copied by this run, and not merely found identical; all that is left is to delete it at the source.
+            decision = replace(decision, action=Action.DELETE_SOURCE, reason=earlier.reason)
         match decision.action:
             case Action.COPY | Action.DELETE_SOURCE:
                 if decision.action is Action.COPY:
@@ -302,6 +322,12 @@ async def copy_batch(
             for record in range(batch.first_record, batch.last_record + 1)
             for row in await records.read(f"{folder}manifest/{record:05d}.ndjson")
         ]
+        if len(planned) != batch.objects:
+            raise PermanentError(
+                f"{records.url(folder)}manifest/ holds {len(planned):,} of the {batch.objects:,} objects of the batch",
+                hint="somebody removed records, or this worker looks at another state folder than the plan's;"
+                " see state_url",
+            )
         copier = BatchCopier(
             source,
             destination,
@@ -319,9 +345,10 @@ async def copy_batch(
 
 
 async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
-    """Return the last receipt of each object in a folder, with the retries of all attempts.
+    """Return the receipt that counts for each object in a folder, with the retries of all attempts.
 
-    A good one is never replaced by a failure.
+    It is the last one, except that what was done stays done: a worker that was cut off may report later than its
+    successor, and find a source gone because the other one has moved it.
     """
     last: dict[str, Receipt] = {}
     async for row in records.rows(folder):
@@ -329,9 +356,17 @@ async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt
         known = last.get(receipt.key)
         if known is not None and known.attempt != receipt.attempt:
             receipt = replace(receipt, retries=Counter(known.retries) + Counter(receipt.retries))
-        if known is None or receipt.outcome is not Outcome.FAILED or known.outcome is Outcome.FAILED:
+        if known is None or _weight(receipt) >= _weight(known):
             last[receipt.key] = receipt
     return last
+
+
+def _weight(receipt: Receipt) -> int:
+    if receipt.deleted_at_source:
+        return 3
+    if receipt.outcome is Outcome.FAILED:
+        return 0
+    return 1 if receipt.reason == "source_gone" else 2
 
 
 async def report_transfer(
@@ -342,9 +377,9 @@ async def report_transfer(
     Cost: every receipt is read once; memory holds those of one batch.
     """
     async with open_state(open_store, state, state_conn_id, run) as records:
-        number = await records.last_plan_number()
+        number, _ = await records.plan_numbers()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
-        totals = Totals()
+        totals = Totals(deletes_sources=not request.keep_source)
         if plan:
             await _add_receipts(totals, records, number, plan[0])
         report = _make_report(request, run, totals, plan[0] if plan else None, records.url(plan_folder(number)))

@@ -13,6 +13,7 @@ repeating changes no count. Nothing is ever overwritten or appended to, so any s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import urllib.parse
@@ -29,6 +30,9 @@ from skyferry.stores.base import Store
 from skyferry.urls import Location
 
 _PLAN_FOLDER = re.compile(r"plan-(?P<number>[0-9]{4})/")
+_MAX_ID_CHARACTERS = 200
+"""Longer ids are cut and told apart by a digest: a name in a local folder has at most 255 bytes."""
+
 _NDJSON = ObjectMetadata(content_type="application/x-ndjson")
 
 
@@ -60,7 +64,11 @@ class Run:
 
 
 def _quoted(text: str) -> str:
-    return urllib.parse.quote(text, safe="").replace(".", "%2E")
+    quoted = urllib.parse.quote(text, safe="").replace(".", "%2E")
+    if len(quoted) <= _MAX_ID_CHARACTERS:
+        return quoted
+    digest_of_all = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{quoted[: _MAX_ID_CHARACTERS - 33]}-{digest_of_all[:32]}"
 
 
 class StateFolder:
@@ -115,13 +123,17 @@ class StateFolder:
 
     async def names(self, folder: str) -> list[str]:
         """Return the names of all records in a folder, sorted."""
-        prefix = self._prefix + folder
+        return await self._attempts.call(lambda: self._names(self._prefix + folder))
+
+    async def _names(self, prefix: str) -> list[str]:
         return sorted([info.key.removeprefix(self._prefix) async for info in self._store.list_objects(prefix)])
 
-    async def last_plan_number(self) -> int:
-        """Return the number of the newest plan folder, whole or not; 0 when the run never planned."""
-        numbers = [int(match.group("number")) for name in await self.names("") if (match := _PLAN_FOLDER.match(name))]
-        return max(numbers, default=0)
+    async def plan_numbers(self) -> tuple[int, int]:
+        """Return the numbers of the newest plan folder and of the newest whole plan; 0 where there is none."""
+        names = await self.names("")
+        begun = {int(match.group("number")) for name in names if (match := _PLAN_FOLDER.match(name))}
+        whole = {number for number in begun if f"{plan_folder(number)}plan.json" in names}
+        return max(begun, default=0), max(whole, default=0)
 
     async def rows(self, folder: str) -> AsyncIterator[dict[str, Any]]:
         """Yield the rows of all records in a folder, in the order of their names, one record in memory at a time."""
@@ -153,12 +165,16 @@ class RecordWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was collected, if anything was."""
+        """Write what was collected, if anything was; rows that could not be written are kept for the next time."""
         if not self._rows:
             return
         rows, self._rows = self._rows, []
         number, self.records_written = self.records_written, self.records_written + 1
-        await self._state.write(self._name(number), rows)
+        try:
+            await self._state.write(self._name(number), rows)
+        except BaseException:
+            self._rows = rows + self._rows
+            raise
 
 
 def plan_folder(number: int) -> str:

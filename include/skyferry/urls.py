@@ -144,16 +144,22 @@ def ensure_disjoint(source: Location, destination: Location, *, same_connection:
     Raises:
         RequestError: Choose a destination outside the source.
     """
-    if source.kind != destination.kind or not (same_connection or source.kind == "file"):
-        return
-    is_inside = _whole_path(destination).startswith(_whole_path(source))
-    if not is_inside and not (source.kind == "file" and _is_inside_on_disk(destination.bucket, source.bucket)):
+    if not is_inside(destination, source, same_connection=same_connection):
         return
     relation = "the same as" if source == destination else "inside"
     raise RequestError(
         f"destination {destination.url} is {relation} source {source.url}, so the transfer would feed itself",
         hint="choose a destination outside the source, or a narrower source; nothing was changed",
     )
+
+
+def is_inside(inner: Location, outer: Location, *, same_connection: bool) -> bool:
+    """Return whether a location is another one, or lies in it; compared as in `ensure_disjoint`."""
+    if inner.kind != outer.kind or not (same_connection or outer.kind == "file"):
+        return False
+    if _whole_path(inner).startswith(_whole_path(outer)):
+        return True
+    return outer.kind == "file" and _is_inside_on_disk(inner.bucket, outer.bucket)
 
 
 def lands_in_source(destination_key: str, *, source: Location, destination: Location) -> bool:

@@ -37,8 +37,14 @@ def route_params(route: Route) -> dict[str, Param]:
 
 
 def _form_schemas() -> dict[str, dict[str, Any]]:
-    """Return the parameters' schemas with the first section where the form shows it without a click."""
-    return {
-        name: schema | {"section": _UNFOLDED_SECTION} if schema["section"] == _FIRST_SECTION else {**schema}
-        for name, schema in params_schema().items()
-    }
+    """Return the parameters' schemas as the form wants them.
+
+    The first section lies where it is shown without a click. Help texts lose their backticks: the form shows a
+    `description` as it is, and the code in a `description_md` so large that it covers the line above.
+    """
+    schemas: dict[str, dict[str, Any]] = {}
+    for name, schema in params_schema().items():
+        section = _UNFOLDED_SECTION if schema["section"] == _FIRST_SECTION else schema["section"]
+        description = str(schema["description"]).replace("`", '"')
+        schemas[name] = {**schema, "section": section, "description": description}
+    return schemas

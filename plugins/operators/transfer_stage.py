@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,9 +45,9 @@ class TransferStageOperator(BaseOperator):
         with failing_plainly(self.log):
             return self.run_stage(context)
 
+    @abstractmethod
     def run_stage(self, context: Context) -> Any:
         """Do the stage's work and return what later stages get."""
-        raise NotImplementedError
 
     def on_kill(self) -> None:
         """Stop the stage: what is under way is cancelled and cleaned up; no destination key shows half an object."""

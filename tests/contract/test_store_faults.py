@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 import aiohttp
 import pytest
-from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+from azure.storage.blob import ContainerSasPermissions, ContentSettings, generate_container_sas
 
 from skyferry.checksums import base64_of, digest
 from skyferry.errors import (
@@ -263,8 +263,6 @@ async def test_stream_waits_for_a_slow_source(gs: Subject, monkeypatch: pytest.M
 
 
 async def test_silence_is_given_up(remote: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    if remote.store.kind == "s3":
-        pytest.skip("the S3 client is made by its caller, who sets its time-outs")
     info = await _stored(remote)
     monkeypatch.setattr(f"skyferry.stores.{_module(remote)}.deadline_seconds", lambda size_bytes: 0.2)
     _proxy(remote).inject(delay(3))
@@ -273,7 +271,33 @@ async def test_silence_is_given_up(remote: Subject, monkeypatch: pytest.MonkeyPa
 
 
 def _module(subject: Subject) -> str:
-    return {"az": "azure", "gs": "gcs_api"}[subject.store.kind]
+    return {"s3": "s3", "az": "azure", "gs": "gcs_api"}[subject.store.kind]
+
+
+class _CarelessClient:
+    """An S3 client whose endpoint ignores conditions and ranges of reads."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def get_object(self, **arguments: Any) -> Any:
+        ignored = ("IfMatch", "Range")
+        return await self._client.get_object(**{key: arguments[key] for key in arguments if key not in ignored})
+
+
+async def test_s3_endpoint_that_ignores_conditions_and_ranges_gives_no_other_content(
+    s3: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = await _stored(s3)
+    monkeypatch.setattr(s3.store, "_client", _CarelessClient(s3.store._client))
+    with pytest.raises(SizeMismatchError, match="were asked for"):
+        await s3.store.read_range(info, 0, 10)
+    await s3.put("object", BODY[::-1], replaces=info)
+    with pytest.raises(SourceChangedError, match="object"):
+        await s3.store.read_object(info)
 
 
 # Bytes change on their way
@@ -461,6 +485,28 @@ async def test_azure_obstacles_say_what_to_do(az: Subject, status: int, code: st
     _proxy(az).inject(answer(status, headers={"x-ms-error-code": code}))
     with pytest.raises(PermanentError, match=text):
         await az.put("object", b"x")
+
+
+async def test_azure_md5_of_an_append_blob_is_no_checksum(az: Subject) -> None:
+    blob = az.store._client.get_blob_client(az.store.bucket, "log")
+    await blob.create_append_blob(content_settings=ContentSettings(content_md5=bytearray(16)))
+    await blob.append_block(b"content")
+    info = await az.store.stat("log")
+    assert info is not None
+    assert info.checksums == {}
+    assert [listed.checksums async for listed in az.store.list_objects()] == [{}]
+    read, content = await az.store.read_object(info)
+    assert (read.checksums, content) == ({}, b"content")
+
+
+async def test_azure_folders_of_a_hierarchical_namespace_are_no_objects(az: Subject) -> None:
+    await az.put("folder", b"", metadata=ObjectMetadata(user={"hdi_isfolder": "true"}))
+    await az.put("folder/object", BODY)
+    listed = {info.key: info.unreadable_because async for info in az.store.list_objects()}
+    assert listed == {"folder": "it is a folder of the account's hierarchical namespace", "folder/object": ""}
+    folder = await az.store.stat("folder")
+    assert folder is not None
+    assert folder.unreadable_because
 
 
 async def test_azure_tags_that_may_not_be_read_are_reported(az: Subject) -> None:

@@ -94,7 +94,7 @@ def test_the_params_are_the_parameters_of_the_request(dag_bag):
         if schema["section"] == "What":
             expected["section"] = "Run Parameters"  # what Airflow's form shows unfolded
         assert param.schema == expected
-        assert param.description == schema["description"]
+        assert param.description == schema["description"].replace("`", '"')
         assert param.value == defaults.get(name)
 
 

@@ -24,7 +24,7 @@ Wrapper = Callable[[Store], Any]
 class Workshop:
     """Folders `in` and `out`, and the stages of a transfer between them.
 
-    Set `wrap_source` or `wrap_destination` to put something between the engine and the folder.
+    Set `wrap_source`, `wrap_destination` or `wrap_state` to put something between the engine and the folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -32,6 +32,7 @@ class Workshop:
         self.source.mkdir(exist_ok=True)
         self.wrap_source: Wrapper = lambda store: store
         self.wrap_destination: Wrapper = lambda store: store
+        self.wrap_state: Wrapper = lambda store: store
 
     def put(self, key: str, content: bytes, *, where: Path | None = None) -> Path:
         path = (where or self.source) / key
@@ -50,7 +51,7 @@ class Workshop:
         elif Path(location.bucket) == self.destination:
             yield self.wrap_destination(store)
         else:
-            yield store
+            yield self.wrap_state(store)
 
     def arguments(self, run_id: str, conf: dict[str, Any]) -> dict[str, Any]:
         defaults = {"source": f"file://{self.source}", "destination": f"file://{self.destination}"}

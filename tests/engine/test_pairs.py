@@ -182,3 +182,25 @@ async def _require_metadata(stores: Stores, source_kind: str, destination: str, 
                 assert dict(found.tags) == dict(expected.tags)
                 if expected.content_type:
                     assert found.content_type == expected.content_type
+
+
+async def test_a_note_does_not_delete_a_source(stores: Stores, tmp_path: Path) -> None:
+    """Somebody rewrote the copy at equal size and kept its metadata: a move must not take the note for the content."""
+    source, destination = new_url("s3", tmp_path), new_url("az", tmp_path)
+    body = OBJECTS["one-part-and-a-byte"][0]
+    location = parse_location(source)
+    async with stores(location, "") as store:
+        await store.create_bucket()
+        await _upload(store, f"{location.prefix}k", body, ObjectMetadata())
+    conf = {"source": source, "destination": destination, "create_destination": True}
+    await run(stores, tmp_path / "state", "copy", **conf)
+    there = parse_location(destination)
+    async with stores(there, "") as store:
+        found = await store.stat(f"{there.prefix}k")
+        assert found is not None
+        assert found.metadata is not None
+        assert await store.delete_object(found)
+        await _upload(store, found.key, body[::-1], found.metadata)
+    report = await run(stores, tmp_path / "state", "move", **conf, copy=False)
+    assert await contents(stores, destination) == {"k": body}
+    assert (report.objects_copied, report.objects_deleted_at_source) == (1, 1)

@@ -478,6 +478,16 @@ class TestSelection:
             await workshop.plan(data="report[1].csv")
 
 
+class TestRecords:
+    async def test_ids_of_any_length_and_kind_have_records_of_their_own(self, workshop: Workshop) -> None:
+        workshop.put("a", SMALL)
+        ids = ["../../etc", "a/b", ".", "ü" * 200, "x" * 1000 + "1", "x" * 1000 + "2"]
+        for run_id in ids:
+            assert (await workshop.run(run_id)).state == "success"
+        assert len([*(workshop.state / "transfer").iterdir()]) == len(ids)
+        assert {path.name for path in workshop.state.parent.iterdir()} == {"in", "out", "state"}
+
+
 class TestBatches:
     async def test_batches_are_cut_by_count_and_bytes(self, workshop: Workshop) -> None:
         for number in range(10):

@@ -63,3 +63,10 @@ async def test_waits_as_long_as_the_store_asks() -> None:
     started = time.monotonic()
     await Attempts().call(Scripted(ThrottledError("slow down", retry_after_seconds=0.3)))
     assert time.monotonic() - started >= 0.3
+
+
+async def test_work_that_takes_long_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "MAX_SECONDS", 0.0)
+    with pytest.raises(ConnectionLostError):
+        await Attempts().call(Scripted(ConnectionLostError("a")))
+    assert await Attempts().call(Scripted(ConnectionLostError("a")), takes_long=True) == "done"

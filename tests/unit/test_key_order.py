@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyferry.errors import PermanentError
+from skyferry import attempts as attempts_module
+from skyferry.attempts import Attempts
+from skyferry.errors import PermanentError, ThrottledError
 from skyferry.key_order import key_bytes, list_in_key_order
 from skyferry.objects import ObjectInfo
 from skyferry.stores.local import LocalStore
@@ -26,13 +28,45 @@ class ListedStore:
     def url(self, key: str = "") -> str:
         return f"test://{key}"
 
-    async def list_objects(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         for key in self.keys:
-            yield ObjectInfo(key=key, size_bytes=len(key), etag=key)
+            if key > start_after:
+                yield ObjectInfo(key=key, size_bytes=len(key), etag=key)
 
 
-async def listed(store: Any) -> list[str]:
-    return [info.key async for info in list_in_key_order(store, "")]
+class BreakingStore(ListedStore):
+    """Breaks off after so many keys, again and again."""
+
+    def __init__(self, keys: list[str], *, in_order: bool, break_after: list[int]) -> None:
+        super().__init__(keys, in_order=in_order)
+        self.break_after = break_after
+
+    async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        left = self.break_after.pop(0) if self.break_after else -1
+        async for info in super().list_objects(prefix, start_after=start_after):
+            if left == 0:
+                raise ThrottledError("slow down")
+            left -= 1
+            yield info
+
+
+async def listed(store: Any, attempts: Attempts | None = None) -> list[str]:
+    return [info.key async for info in list_in_key_order(store, "", attempts=attempts or Attempts())]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_a_listing_that_breaks_off_is_taken_up_again(monkeypatch: pytest.MonkeyPatch, in_order: bool) -> None:
+    monkeypatch.setattr(attempts_module, "_BACK_OFF", lambda state: 0.0)
+    attempts = Attempts()
+    store = BreakingStore(list("abcdef"), in_order=in_order, break_after=[2, 1, 0, 0])
+    assert await listed(store, attempts) == list("abcdef")
+    assert attempts.retries == {"ThrottledError": 4}
+
+
+async def test_a_listing_that_does_not_get_on_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "_BACK_OFF", lambda state: 0.0)
+    with pytest.raises(ThrottledError):
+        await listed(BreakingStore(list("abc"), in_order=True, break_after=[2] + [0] * 100))
 
 
 # Lone surrogates U+DC80 to U+DCFF stand for bytes that are no UTF-8.

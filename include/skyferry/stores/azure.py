@@ -80,6 +80,7 @@ _HINTS = {
     "OutOfRangeInput": "a name is too short or too long; containers have 3 to 63 characters",
     "InvalidResourceName": "the container has a name Azure does not allow",
 }
+_WRITTEN_WHOLE = (None, "", "BlockBlob")
 _TRANSPORT_ERRORS = (
     ServiceRequestError,
     ServiceResponseError,
@@ -173,7 +174,7 @@ class AzureStore:
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         listing = self._container().list_blobs(
-            name_starts_with=prefix or None, results_per_page=_PAGE_KEYS, **_ONE_REQUEST
+            name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_KEYS, **_ONE_REQUEST
         )
         pages = listing.by_page()
         previous_token = ""
@@ -533,7 +534,8 @@ def _block_id(index: int, md5: str) -> str:
 def _describe(
     key: str, properties: BlobProperties, *, metadata: ObjectMetadata | None = None, size_bytes: int | None = None
 ) -> ObjectInfo:
-    md5 = _hex(properties.content_settings.content_md5)
+    # What is written into an append or page blob later leaves its MD5 as it was: there it proves nothing.
+    md5 = _hex(properties.content_settings.content_md5) if properties.blob_type in _WRITTEN_WHOLE else ""
     tier = properties.blob_tier
     return ObjectInfo(
         key=key,
@@ -544,7 +546,17 @@ def _describe(
         checksums={"md5": md5} if md5 else {},
         metadata=metadata,
         is_archived=str(getattr(tier, "value", tier) or "") == "Archive",
+        unreadable_because="it is a folder of the account's hierarchical namespace" if _is_folder(properties) else "",
     )
+
+
+def _is_folder(properties: BlobProperties) -> bool:
+    """Tell whether a blob stands for a folder: accounts with a hierarchical namespace list one of 0 bytes for each.
+
+    Source: rclone goes by the same mark, backend/azureblob/azureblob.go (isDirectoryMarker).
+    """
+    marks = {name.lower(): value for name, value in (properties.metadata or {}).items()}
+    return properties.size == 0 and str(marks.get("hdi_isfolder", "")).lower() == "true"
 
 
 def _metadata_arguments(metadata: ObjectMetadata, md5: str) -> dict[str, Any]:

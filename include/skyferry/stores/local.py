@@ -15,8 +15,8 @@ import mimetypes
 import os
 import secrets
 import stat as stat_module
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -308,7 +308,11 @@ class LocalStore:
 
 
 class _LocalUpload:
-    """A temporary file beside its final name; every method blocks."""
+    """A temporary file beside its final name; every method blocks.
+
+    A task that is cancelled leaves its thread at work. The file is closed only when the last one is through: a moment
+    later the number of its descriptor may be that of another file.
+    """
 
     def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None) -> None:
         self._store = store
@@ -317,31 +321,52 @@ class _LocalUpload:
         self._path = store._path(key)
         store._make_parents(self._path, key)
         self._temporary = store._temporary_path(self._path)
+        self._idle = threading.Condition()
+        self._threads_at_work = 0
         self._descriptor = os.open(
             self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
 
     def write(self, start_byte: int, body: bytes) -> None:
         view = memoryview(body)
-        while view:
-            written = os.pwrite(self._descriptor, view, start_byte)
-            view, start_byte = view[written:], start_byte + written
+        with self._at_work():
+            while view:
+                written = os.pwrite(self._descriptor, view, start_byte)
+                view, start_byte = view[written:], start_byte + written
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        with self._idle:
+            if self._descriptor < 0:
+                raise PermanentError(f"the upload of {self._store.url(self._key)} was given up already")
+            self._threads_at_work += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._threads_at_work -= 1
+                self._idle.notify_all()
+
+    def _close(self) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: self._threads_at_work == 0)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def finish(self, crc32c: str) -> Committed:
         """Make the bytes durable, read them back, and give them their name."""
-        if self._descriptor < 0:
-            raise PermanentError(f"the upload of {self._store.url(self._key)} was given up already")
-        os.fsync(self._descriptor)
-        self._require_content(crc32c)
-        os.fchmod(self._descriptor, self._store._file_mode)
-        if self._replaces is None:
-            self._create()
-        else:
-            self._replace(self._replaces)
-        _sync_folder(self._path.parent)
-        info = _describe(self._key, os.fstat(self._descriptor))
-        os.close(self._descriptor)
-        self._descriptor = -1
+        with self._at_work():
+            os.fsync(self._descriptor)
+            self._require_content(crc32c)
+            os.fchmod(self._descriptor, self._store._file_mode)
+            if self._replaces is None:
+                self._create()
+            else:
+                self._replace(self._replaces)
+            _sync_folder(self._path.parent)
+            info = _describe(self._key, os.fstat(self._descriptor))
+        self._close()
         return Committed(info=info, verified_by="readback")
 
     def _require_content(self, crc32c: str) -> None:
@@ -380,11 +405,9 @@ class _LocalUpload:
         )
 
     def discard(self) -> None:
+        self._close()
         with contextlib.suppress(OSError):
             os.unlink(self._temporary)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 class LocalUpload:
@@ -439,17 +462,34 @@ def _walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
 
 
 def _walk_folder(folder: Path, folder_key: str, prefix: bytes) -> Iterator[ObjectInfo]:
-    with os.scandir(folder) as entries:
-        ordered = sorted(((_sort_name(entry), entry) for entry in entries), key=itemgetter(0))
-    for sort_name, entry in ordered:
-        key = folder_key + entry.name
+    for sort_name in _sorted_names(folder, is_root=not folder_key):
         key_bytes = os.fsencode(folder_key) + sort_name
+        name = os.fsdecode(sort_name.removesuffix(b"/"))
         if sort_name.endswith(b"/"):
             if key_bytes.startswith(prefix) or prefix.startswith(key_bytes):
-                yield from _walk_folder(folder / entry.name, f"{key}/", prefix)
-        elif key_bytes.startswith(prefix) and not is_temporary_name(entry.name):
+                yield from _walk_folder(folder / name, folder_key + name + "/", prefix)
+        elif key_bytes.startswith(prefix) and not is_temporary_name(name):
             with contextlib.suppress(FileNotFoundError):  # removed while we listed
-                yield _describe(key, entry.stat(follow_symlinks=False))
+                yield _describe(folder_key + name, os.lstat(folder / name))
+
+
+def _sorted_names(folder: Path, *, is_root: bool) -> list[bytes]:
+    """Return the names in a folder, those of folders with a `/`; none if it went away, or became a link, meanwhile.
+
+    Only names are kept, because one folder may hold millions of them (about 100 bytes each).
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if is_root else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(folder, flags)
+    except OSError as error:
+        if not is_root and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise
+    try:
+        with os.scandir(descriptor) as entries:
+            return sorted(_sort_name(entry) for entry in entries)
+    finally:
+        os.close(descriptor)
 
 
 def _sort_name(entry: os.DirEntry[str]) -> bytes:

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import re
 import urllib.parse
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 from botocore import exceptions as botocore_errors
@@ -35,6 +35,7 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Capabilities
+from skyferry.stores.pacing import deadline_seconds
 
 _MEBIBYTE = 2**20
 _CHECKSUM_FIELDS = {
@@ -75,6 +76,8 @@ _TRANSPORT_ERRORS = (
     asyncio.TimeoutError,
     OSError,
 )
+
+_Answer = TypeVar("_Answer")
 
 
 class S3Store:
@@ -120,7 +123,7 @@ class S3Store:
 
     async def check_bucket(self) -> None:
         try:
-            await self._client.head_bucket(Bucket=self.bucket)
+            await _in_time(self._client.head_bucket(Bucket=self.bucket))
         except Exception as error:
             self._fail(error, "looking at", "", needs="s3:ListBucket")
 
@@ -128,8 +131,10 @@ class S3Store:
         # us-east-1 is the default, and the one place that refuses to be named.
         where = {} if self._region in ("", "us-east-1") else {"LocationConstraint": self._region}
         try:
-            await self._client.create_bucket(
-                Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {})
+            await _in_time(
+                self._client.create_bucket(
+                    Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {})
+                )
             )
         except botocore_errors.ClientError as error:
             if _code(error) != "BucketAlreadyOwnedByYou":
@@ -143,7 +148,7 @@ class S3Store:
             arguments["StartAfter"] = start_after
         while True:
             try:
-                page = await self._client.list_objects_v2(**arguments)
+                page = await _in_time(self._client.list_objects_v2(**arguments))
             except Exception as error:
                 self._fail(error, "listing", prefix, needs="s3:ListBucket")
             for entry in page.get("Contents", ()):
@@ -159,7 +164,7 @@ class S3Store:
 
     async def stat(self, key: str) -> ObjectInfo | None:
         try:
-            answer = await self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+            answer = await _in_time(self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED"))
         except botocore_errors.ClientError as error:
             if _code(error) in ("404", "NoSuchKey", "NotFound"):
                 return None
@@ -176,11 +181,11 @@ class S3Store:
         if match.group("parts") == "1":
             return CompositeEtag(max(info.size_bytes, 1))
         try:
-            answer = await self._client.head_object(
-                Bucket=self.bucket, Key=info.key, PartNumber=1, IfMatch=_quoted(info.etag)
+            answer = await _in_time(
+                self._client.head_object(Bucket=self.bucket, Key=info.key, PartNumber=1, IfMatch=_quoted(info.etag))
             )
         except Exception as error:
-            if isinstance(error, botocore_errors.ClientError | botocore_errors.BotoCoreError | aiohttp.ClientError):
+            if isinstance(error, (botocore_errors.ClientError, botocore_errors.BotoCoreError, *_TRANSPORT_ERRORS)):
                 return None  # an endpoint without this call; the caller finds another proof
             raise
         return CompositeEtag(answer["ContentLength"]) if "PartsCount" in answer else None
@@ -197,23 +202,41 @@ class S3Store:
         if info.version_id:
             options = options | {"VersionId": info.version_id}
         try:
-            answer = await self._client.get_object(
-                Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag), **options
-            )
-            async with answer["Body"] as stream:
-                body: bytes = await stream.read()
+            answer, body = await _in_time(self._download(info, options, size_bytes), size_bytes)
+        except TransferError:
+            raise
         except botocore_errors.ClientError as error:
             if _code(error) in ("412", "PreconditionFailed"):
-                raise SourceChangedError(
-                    f"{self.url(info.key)} is no longer the version that was planned (etag {info.etag})",
-                    hint="it will be looked at again",
-                ) from None
+                raise self._changed(info) from None
             self._fail(error, "reading", info.key, needs="s3:GetObject")
         except Exception as error:
             self._fail(error, "reading", info.key, needs="s3:GetObject")
         if len(body) != size_bytes:
             raise SizeMismatchError(f"read {len(body):,} of {size_bytes:,} bytes of {self.url(info.key)}")
         return answer, body
+
+    async def _download(
+        self, info: ObjectInfo, options: dict[str, str], size_bytes: int
+    ) -> tuple[dict[str, Any], bytes]:
+        """Return answer and body; a body of another version, or a larger one than asked for, is not even read.
+
+        Endpoints that ignore `If-Match` or `Range` would otherwise mix versions, or fill the memory.
+        """
+        answer = await self._client.get_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag), **options)
+        async with answer["Body"] as stream:
+            if _unquoted(answer.get("ETag", info.etag)) != info.etag:
+                raise self._changed(info)
+            if answer.get("ContentLength", size_bytes) > size_bytes:
+                raise SizeMismatchError(
+                    f"{self.url(info.key)} came with {answer['ContentLength']:,} bytes; {size_bytes:,} were asked for"
+                )
+            return answer, await stream.read()
+
+    def _changed(self, info: ObjectInfo) -> SourceChangedError:
+        return SourceChangedError(
+            f"{self.url(info.key)} is no longer the version that was planned (etag {info.etag})",
+            hint="it will be looked at again",
+        )
 
     async def _describe(self, key: str, answer: dict[str, Any], size_bytes: int) -> ObjectInfo:
         etag = _unquoted(answer["ETag"])
@@ -239,7 +262,7 @@ class S3Store:
     async def _tags(self, key: str, version_id: str | None) -> dict[str, str]:
         version = {"VersionId": version_id} if version_id else {}
         try:
-            answer = await self._client.get_object_tagging(Bucket=self.bucket, Key=key, **version)
+            answer = await _in_time(self._client.get_object_tagging(Bucket=self.bucket, Key=key, **version))
         except Exception as error:
             self._fail(error, "reading the tags of", key, needs="s3:GetObjectTagging")
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
@@ -254,7 +277,7 @@ class S3Store:
         replaces: ObjectInfo | None,
     ) -> Committed:
         try:
-            answer = await self._client.put_object(
+            request = self._client.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
@@ -262,9 +285,12 @@ class S3Store:
                 **self._integrity(digests),
                 **_condition(replaces),
             )
+            answer = await _in_time(request, len(body))
         except Exception as error:
             self._fail_writing(error, key)
-        return self._committed(key, len(body), answer, expected_etag=digests["md5"], etag_proof="md5")
+        return self._committed(
+            key, len(body), answer, expected_etag=digests["md5"], etag_proof="md5", crc64nvme=digests["crc64nvme"]
+        )
 
     def _integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
         """Return the header by which the endpoint itself checks what it received."""
@@ -273,13 +299,14 @@ class S3Store:
         return {"ContentMD5": base64_of(digests["md5"])}
 
     def _committed(
-        self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str
+        self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str, crc64nvme: str
     ) -> Committed:
         etag = _unquoted(answer["ETag"])
         verified_by = etag_proof if etag == expected_etag else None
-        if verified_by is None and self._sends_checksums and _is_encrypted_apart(answer):
-            # Such etags are not MD5s; this service is AWS, which refuses a body that does not fit its checksum.
-            verified_by = "crc64nvme"
+        if verified_by is None and _is_encrypted_apart(answer):
+            # Such etags are not MD5s. The checksum counts where the answer has it: an endpoint that does not know it
+            # has ignored the header, and S3 refuses a body that does not fit it.
+            verified_by = "crc64nvme" if answer.get("ChecksumCRC64NVME") == base64_of(crc64nvme) else None
         info = ObjectInfo(key=key, size_bytes=size_bytes, etag=etag, version_id=_version(answer))
         return Committed(info=info, verified_by=verified_by)
 
@@ -289,8 +316,10 @@ class S3Store:
         del part_bytes
         checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self._sends_checksums else {}
         try:
-            answer = await self._client.create_multipart_upload(
-                Bucket=self.bucket, Key=key, **_metadata_arguments(metadata), **checksum
+            answer = await _in_time(
+                self._client.create_multipart_upload(
+                    Bucket=self.bucket, Key=key, **_metadata_arguments(metadata), **checksum
+                )
             )
         except Exception as error:
             self._fail_writing(error, key)
@@ -307,7 +336,7 @@ class S3Store:
         if found.etag != info.etag:
             raise self._source_replaced(info)
         try:
-            await self._client.delete_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag))
+            await _in_time(self._client.delete_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag)))
         except botocore_errors.ClientError as error:
             if _code(error) in _CONDITION_CODES:
                 raise self._source_replaced(info) from None
@@ -400,7 +429,8 @@ class S3Upload:
         number = index + 1
         integrity = self._store._integrity(digests)
         try:
-            answer = await self._client.upload_part(**self._where, PartNumber=number, Body=body, **integrity)
+            request = self._client.upload_part(**self._where, PartNumber=number, Body=body, **integrity)
+            answer = await _in_time(request, len(body))
         except Exception as error:
             self._store._fail(error, f"writing part {number} of", self._key, needs="s3:PutObject")
         integrity.pop("ContentMD5", None)
@@ -416,16 +446,25 @@ class S3Upload:
             else {}
         )
         try:
-            answer = await self._client.complete_multipart_upload(
+            request = self._client.complete_multipart_upload(
                 **self._where,
                 MultipartUpload={"Parts": [self._parts[index] for index in sorted(self._parts)]},
                 **whole,
                 **_condition(self._replaces),
             )
+            # The larger the object, the longer S3 takes to put it together: minutes, its documentation says.
+            answer = await _in_time(request, self._size_bytes)
         except Exception as error:
             self._store._fail_writing(error, self._key)
         expected = composite_etag(self._part_md5s[index] for index in sorted(self._part_md5s))
-        return self._store._committed(self._key, self._size_bytes, answer, expected_etag=expected, etag_proof="etag")
+        return self._store._committed(
+            self._key,
+            self._size_bytes,
+            answer,
+            expected_etag=expected,
+            etag_proof="etag",
+            crc64nvme=digests["crc64nvme"],
+        )
 
     def _require_all_parts(self) -> None:
         """Refuse to commit less than was announced: endpoints that ignore checksums would show it."""
@@ -439,7 +478,13 @@ class S3Upload:
     async def abort(self) -> None:
         # Whatever the store answers, the caller has a better error to report; a lifecycle rule removes what is left.
         with contextlib.suppress(botocore_errors.BotoCoreError, botocore_errors.ClientError, *_TRANSPORT_ERRORS):
-            await self._client.abort_multipart_upload(**self._where)
+            await _in_time(self._client.abort_multipart_upload(**self._where))
+
+
+async def _in_time(request: Awaitable[_Answer], size_bytes: int = 0) -> _Answer:
+    """Return an answer that takes as long as so many bytes may take; the client's own time-outs only end silence."""
+    async with asyncio.timeout(deadline_seconds(size_bytes)):
+        return await request
 
 
 def _from_listing(entry: dict[str, Any]) -> ObjectInfo:
