@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _RETRY_DELAY = timedelta(seconds=5)
+_TRIGGER_GRACE_SECONDS = 300.0
+"""How long after its time a trigger may still ring, in the middle of a slow look; then Airflow fails the task."""
 
 
 class SqsObjectEventsSensor(BaseSensorOperator):
@@ -93,13 +95,16 @@ class SqsObjectEventsSensor(BaseSensorOperator):
         if left_seconds <= 0:
             message = f"no message in {self.queue_url} within {self.timeout:g} seconds"
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        self._defer(started_at=started_at, left_seconds=left_seconds)
+        self._defer(started_at=started_at)
         return None
 
-    def _defer(self, *, started_at: float, left_seconds: float) -> NoReturn:
+    def _defer(self, *, started_at: float) -> NoReturn:
+        ends_at = started_at + self.timeout
         self.defer(
-            trigger=QueueWorkTrigger(queue_url=self.queue_url, conn_id=self.conn_id, poke_interval=self.poke_interval),
+            trigger=QueueWorkTrigger(
+                queue_url=self.queue_url, conn_id=self.conn_id, poke_interval=self.poke_interval, ends_at=ends_at
+            ),
             method_name="resume",
             kwargs={"started_at": started_at},
-            timeout=timedelta(seconds=left_seconds),
+            timeout=timedelta(seconds=max(0.0, ends_at - time.time()) + _TRIGGER_GRACE_SECONDS),
         )

@@ -1,0 +1,170 @@
+"""Queues in whole DAG runs: the sensor that waits for work, and the consumers that do it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.e2e.conftest import SECRET, Buckets, Emulators, Ended, Runner
+
+DAG_FILE = """
+from airflow.sdk import DAG
+from operators.transfer_consume import ConsumeQueueOperator
+from sensors.sqs_object_events import SqsObjectEventsSensor
+
+with DAG("{dag_id}", schedule=None) as dag:
+    {body}
+"""
+SENSOR = "SqsObjectEventsSensor(task_id='detect', queue_url='{url}', poke_interval=0.2, retries=0, {arguments})"
+CONSUMERS = (
+    "ConsumeQueueOperator.partial(task_id='copy', queue_url='{url}', retries=0,"
+    " options={{'wait_seconds': 1, {options}}}).expand(slot=[0, 1])"
+)
+_NUMBERS = itertools.count()
+
+
+class Queue:
+    """A queue of an emulator."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.client = boto3.client(
+            "sqs",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        self.name = f"queue-{os.getpid()}-{next(_NUMBERS)}"
+        self.url = self.client.create_queue(QueueName=self.name)["QueueUrl"]
+
+    def listen(self, bucket: Any) -> None:
+        target = {"QueueArn": f"arn:aws:sqs:us-east-1:123456789012:{self.name}", "Events": ["s3:ObjectCreated:*"]}
+        bucket.client.put_bucket_notification_configuration(
+            Bucket=bucket.name, NotificationConfiguration={"QueueConfigurations": [target]}
+        )
+
+    def send(self, body: str) -> None:
+        self.client.send_message(QueueUrl=self.url, MessageBody=body)
+
+    def counts(self) -> tuple[int, int]:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return int(found[names[0]]), int(found[names[1]])
+
+
+@pytest.fixture
+def queue(emulators: Emulators) -> Queue:
+    return Queue(emulators.s3)
+
+
+RunBody = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(airflow_database: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> RunBody:
+    """Run a DAG of these tasks once."""
+
+    def run_body(body: str, conf: dict[str, Any] | None = None) -> Ended:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        dag_id = f"queue_{os.getpid()}_{next(_NUMBERS)}"
+        file = tmp_path / f"{dag_id}.py"
+        file.write_text(textwrap.dedent(DAG_FILE).format(dag_id=dag_id, body=body))
+        bag = DagBag(str(file))
+        assert bag.import_errors == {}
+        DagBundlesManager().sync_bundles_to_db()
+        sync_bag_to_db(bag, "dags-folder", None)
+        return Runner(bag, capfd).run(conf or {}, dag_id)
+
+    return run_body
+
+
+def sensor(queue: Queue, arguments: str) -> str:
+    return SENSOR.format(url=queue.url, arguments=arguments)
+
+
+@pytest.mark.parametrize("how", ["mode='poke'", "mode='reschedule'", "deferrable=True"])
+def test_the_sensor_waits_for_work_and_takes_nothing(run: RunBody, queue: Queue, how: str) -> None:
+    sender = threading.Timer(3, queue.send, ["anything"])
+    sender.start()
+    started = time.monotonic()
+    ended = run(sensor(queue, how))
+    sender.join()
+    assert time.monotonic() - started > 3
+    assert ended.state == "success"
+    assert ended.xcoms["detect", "return_value"] == [{"waiting": 1, "in_flight": 0}]
+    assert queue.counts() == (1, 0), "the message is where it was, and visible"
+
+
+@pytest.mark.parametrize("how", ["mode='poke'", "mode='reschedule'"])
+def test_the_sensor_gives_up_after_its_time(run: RunBody, queue: Queue, how: str) -> None:
+    assert run(sensor(queue, f"{how}, timeout=1")).state == "failed"
+
+
+@pytest.mark.parametrize("how", ["mode='poke'", "deferrable=True"])
+def test_a_queue_that_is_not_there_is_one_message(run: RunBody, queue: Queue, how: str) -> None:
+    queue.url += "-typo"
+    ended = run(sensor(queue, how))
+    assert ended.state == "failed"
+    assert len([line for line in ended.errors if "there is no queue" in line]) == 1
+    assert "queue_watch.py" not in ended.log, "a foreseen error has no traceback"
+
+
+def test_a_connection_that_is_not_there_is_one_message(run: RunBody, queue: Queue) -> None:
+    ended = run(sensor(queue, "conn_id='nobody'"))
+    assert any('there is no Airflow connection "nobody", which queue http' in line for line in ended.errors)
+
+
+def test_sensor_and_consumers_bring_notified_objects_to_their_destination(
+    run: RunBody, buckets: Buckets, queue: Queue
+) -> None:
+    source, destination = buckets.new("s3"), buckets.new("az")
+    queue.listen(source)
+    content = {f"in/{number} {{{{ 6*7 }}}}.csv": f"content {number}".encode() for number in range(30)}
+    for key, body in content.items():
+        source.put(key, body)
+
+    conf = {"source": source.url, "destination": destination.url}
+    ended = run(sensor(queue, "") + " >> " + CONSUMERS.format(url=queue.url, options=""), conf)
+
+    assert ended.state == "success"
+    assert destination.content() == content
+    results = ended.xcoms["copy", "return_value"]
+    assert len(results) == 2
+    assert sum(result["copied"] for result in results) == 30
+    assert sum(result["messages"].get("deleted", 0) for result in results) == 31
+    assert queue.counts() == (0, 0)
+    assert SECRET not in ended.log
+    assert not [key for key in content if key in json.dumps(results)], "names stay out of XCom"
+
+
+def test_a_consumer_that_leaves_something_undone_fails_with_one_message(
+    run: RunBody, buckets: Buckets, queue: Queue
+) -> None:
+    source, destination = buckets.new("s3"), buckets.new("file")
+    queue.listen(source)
+    source.put("a\\b", b"a name the folder takes")
+    source.put("x/", b"a marker with content, which no folder can hold")
+    ended = run(CONSUMERS.format(url=queue.url, options=""), {"source": source.url, "destination": destination.url})
+    assert ended.state == "failed"
+    assert len([line for line in ended.errors if "objects were not copied" in line]) == 1
+    assert "Traceback" not in ended.log
+    assert queue.counts() == (0, 0), "its message is in quarantine"
+
+
+def test_a_wrong_option_is_one_message(run: RunBody, buckets: Buckets, queue: Queue) -> None:
+    conf = {"source": buckets.new("s3").url, "destination": buckets.new("file").url}
+    ended = run(CONSUMERS.format(url=queue.url, options="'max_seconds': 0"), conf)
+    assert ended.state == "failed"
+    assert len([line for line in ended.errors if "max_seconds is 0; expected 1 to 86,400" in line]) == 2
