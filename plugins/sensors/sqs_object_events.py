@@ -63,14 +63,16 @@ class SqsObjectEventsSensor(BaseSensorOperator):
         """Wait until there is work; raises `StageFailed`, already logged, for everything foreseen."""
         with failing_plainly(self.log):
             if self.deferrable:
-                return self._look_or_defer(context, started_at=time.time())
+                return self._look_or_defer(context, ends_at=time.time() + self.timeout)
             return super().execute(context)
 
-    def resume(self, context: Context, event: dict[str, Any] | None = None, started_at: float | None = None) -> Any:
-        """Look for oneself once the trigger has rung; defer again when it was for nothing."""
-        del event
+    def resume(self, context: Context, event: dict[str, Any]) -> Any:
+        """Look for oneself once the trigger has rung; defer again when it was for nothing.
+
+        The trigger hands back when the time is up: `DAG.test` loses what is given to `defer` beside it.
+        """
         with failing_plainly(self.log):
-            return self._look_or_defer(context, started_at=started_at or time.time())
+            return self._look_or_defer(context, ends_at=event["ends_at"])
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
@@ -87,24 +89,21 @@ class SqsObjectEventsSensor(BaseSensorOperator):
         if self._runner is not None:
             self._runner.stop()
 
-    def _look_or_defer(self, context: Context, *, started_at: float) -> Any:
+    def _look_or_defer(self, context: Context, *, ends_at: float) -> Any:
         found = self.poke(context)
         if found.is_done:
             return found.xcom_value
-        left_seconds = self.timeout - (time.time() - started_at)
-        if left_seconds <= 0:
+        if time.time() >= ends_at:
             message = f"no message in {self.queue_url} within {self.timeout:g} seconds"
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        self._defer(started_at=started_at)
+        self._defer(ends_at=ends_at)
         return None
 
-    def _defer(self, *, started_at: float) -> NoReturn:
-        ends_at = started_at + self.timeout
+    def _defer(self, *, ends_at: float) -> NoReturn:
         self.defer(
             trigger=QueueWorkTrigger(
                 queue_url=self.queue_url, conn_id=self.conn_id, poke_interval=self.poke_interval, ends_at=ends_at
             ),
             method_name="resume",
-            kwargs={"started_at": started_at},
             timeout=timedelta(seconds=max(0.0, ends_at - time.time()) + _TRIGGER_GRACE_SECONDS),
         )

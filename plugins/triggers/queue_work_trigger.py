@@ -45,7 +45,7 @@ class QueueWorkTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: with nothing in it, or with an error's text."""
+        """Yield one event: when the time is up, and the text of an error if there was one."""
         try:
             while (left_seconds := self.ends_at - time.time()) > 0:
                 if (await look_at_queue(self.queue_url, self.conn_id)).waiting:
@@ -53,6 +53,6 @@ class QueueWorkTrigger(BaseTrigger):
                 await asyncio.sleep(min(self.poke_interval, left_seconds))
         except TransferError as error:
             self.log.warning("the sensor looks for itself now: %s", error)
-            yield TriggerEvent({"error": str(error)})  # type: ignore[no-untyped-call]
+            yield TriggerEvent({"error": str(error), "ends_at": self.ends_at})  # type: ignore[no-untyped-call]
             return
-        yield TriggerEvent({"error": ""})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"error": "", "ends_at": self.ends_at})  # type: ignore[no-untyped-call]

@@ -107,7 +107,7 @@ def test_the_sensor_waits_for_work_and_takes_nothing(run: RunBody, queue: Queue,
     assert queue.counts() == (1, 0), "the message is where it was, and visible"
 
 
-@pytest.mark.parametrize("how", ["mode='poke'", "mode='reschedule'"])
+@pytest.mark.parametrize("how", ["mode='poke'", "mode='reschedule'", "deferrable=True"])
 def test_the_sensor_gives_up_after_its_time(run: RunBody, queue: Queue, how: str) -> None:
     assert run(sensor(queue, f"{how}, timeout=1")).state == "failed"
 
