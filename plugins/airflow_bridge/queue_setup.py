@@ -71,4 +71,4 @@ def queue_setup_from_run(dag_run: DagRunProtocol, *, route_ids: Sequence[str], q
 
 
 def _queue_route(route: Route) -> QueueRoute:
-    return QueueRoute(request=route.request())
+    return QueueRoute(request=route.request(), mirror_deletes=route.mirror_deletes, max_deletes=route.max_deletes)

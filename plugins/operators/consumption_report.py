@@ -1,4 +1,4 @@
-"""The last task of a queue's run: adds up what its consumers did for people, history and lineage, with the last word."""
+"""The last task of a queue's run: adds up what its consumers did, and has the last word."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_bridge.transfer_lineage import dataset_name, no_lineage, transfer_lineage
-from airflow_bridge.transfer_tables import report_lines
+from airflow_bridge.transfer_tables import consumption_lines
 from operators.transfer_report import RETURN_KEY
 from operators.transfer_stage import TransferStageOperator
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_bridge.queue_setup import QueueSetup
     from airflow_bridge.store_opener import PreparedStores
     from airflow_bridge.transfer_lineage import Lineage
-    from skyferry.report import Report
+    from skyferry.queue_report import ConsumptionReport
 
 
 class ReportConsumptionOperator(TransferStageOperator):
@@ -55,7 +55,7 @@ class ReportConsumptionOperator(TransferStageOperator):
         )
         report = self.run_coroutine(coroutine)
         self._lineage = _lineage(setup, stores, report)
-        for line in report_lines(report):
+        for line in consumption_lines(report):
             self.log.info("%s", line)
         if report.state != "success":
             # A task that fails has no result; the report must be there all the same.
@@ -72,7 +72,7 @@ class ReportConsumptionOperator(TransferStageOperator):
         return self._lineage or no_lineage()
 
 
-def _lineage(setup: QueueSetup, stores: PreparedStores, report: Report) -> Lineage:
+def _lineage(setup: QueueSetup, stores: PreparedStores, report: ConsumptionReport) -> Lineage:
     """Return the lineage of all routes, each with its own numbers."""
     lineage = no_lineage()
     for route, (source, destination) in zip(setup.routes, setup.places, strict=True):
