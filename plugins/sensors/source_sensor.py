@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import Asset, BaseSensorOperator, PokeReturnValue, RetryPolicy
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
+from airflow_bridge.lineage_datasets import dataset_name
 from airflow_bridge.source_watch import SourceWatch
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
+from airflow_bridge.transfer_lineage import input_lineage
 from airflow_bridge.transfer_retry import TransferRetryPolicy
 from airflow_bridge.watermark_keeper import WatermarkKeeper
 from triggers.source_watch_trigger import SourceWatchTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_bridge.transfer_lineage import Lineage
 
 _RETRY_DELAY = timedelta(seconds=5)
 _TRIGGER_GRACE_SECONDS = 300.0
@@ -63,6 +67,7 @@ class SourceSensor(BaseSensorOperator):
         self.asset = asset
         self.deferrable = deferrable
         self._runner: StageRunner | None = None
+        self._account_name = ""
 
     def execute(self, context: Context) -> Any:
         """Wait until there is something new; raises `StageFailed`, already logged, for everything foreseen."""
@@ -95,12 +100,26 @@ class SourceSensor(BaseSensorOperator):
         count, size = detection.objects, detection.size_bytes
         self.log.info("%s%d new (%d bytes) in %s: %s", about, count, size, self.watch.url, names)
         keeper.move_on(detection.watermark)
+        self._account_name = self.watch.account_name()
         return PokeReturnValue(is_done=True, xcom_value=detection.to_json())
 
     def on_kill(self) -> None:
         """Stop looking; nothing was begun that would have to be undone."""
         if self._runner is not None:
             self._runner.stop()
+
+    def get_openlineage_facets_on_start(self) -> Lineage:
+        """Return the folder that is watched; one of Azure is told at the end, when the connection was asked for."""
+        return input_lineage(dataset_name(self.watch.location, account_name=self._account_name))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage:
+        """Return the folder; a look reads nothing, so there are no statistics."""
+        del task_instance
+        return self.get_openlineage_facets_on_start()
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage:
+        """Return the folder that was watched."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _look_or_defer(self, context: Context, *, ends_at: float) -> Any:
         found = self.poke(context)

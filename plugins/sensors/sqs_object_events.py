@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, RetryPolicy
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
+from airflow_bridge.lineage_datasets import queue_dataset_name
 from airflow_bridge.queue_watch import look_at_queue
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
+from airflow_bridge.transfer_lineage import input_lineage
 from airflow_bridge.transfer_retry import TransferRetryPolicy
 from triggers.queue_work_trigger import QueueWorkTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_bridge.transfer_lineage import Lineage
 
 _RETRY_DELAY = timedelta(seconds=5)
 _TRIGGER_GRACE_SECONDS = 300.0
@@ -88,6 +92,19 @@ class SqsObjectEventsSensor(BaseSensorOperator):
         """Stop looking; nothing was begun that would have to be undone."""
         if self._runner is not None:
             self._runner.stop()
+
+    def get_openlineage_facets_on_start(self) -> Lineage:
+        """Return the queue; how many messages wait is no statistic of what was read, for nothing was."""
+        return input_lineage(queue_dataset_name(self.queue_url))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage:
+        """Return the queue."""
+        del task_instance
+        return self.get_openlineage_facets_on_start()
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage:
+        """Return the queue."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _look_or_defer(self, context: Context, *, ends_at: float) -> Any:
         found = self.poke(context)
