@@ -10,6 +10,7 @@
     ├── PermanentError                 the same attempt fails again until somebody changes something
     │   ├── RequestError               a parameter of the transfer is wrong
     │   ├── RouteConfigError           a route file is wrong
+    │   ├── RouteExistsError           there is a route of this id already
     │   ├── UnknownRouteError          no route has this id
     │   ├── UnknownRunError            Airflow has no run of this id
     │   ├── AirflowAccessError         no Airflow is known, or it refuses the login
@@ -111,6 +112,10 @@ class RequestError(PermanentError):
 
 class RouteConfigError(PermanentError):
     """A route file is wrong."""
+
+
+class RouteExistsError(PermanentError):
+    """There is a route of this id already, and nobody said that it may be replaced."""
 
 
 class UnknownRouteError(PermanentError):
