@@ -5,8 +5,8 @@ announced for a run that copied nothing, that failed, or that wrote somewhere el
 run copied is announced by the route's next run that succeeds, whether or not that one copies anything itself. A
 finished run that is cleared announces what it copied again, with the same `run_id`.
 
-An outlet that is an asset gets an event whenever its task succeeds; an alias only when one is added. So the outlet of the
-report is an alias, and the asset an inlet, which makes it known to Airflow before its first event.
+An outlet that is an asset gets an event whenever its task succeeds; an alias only when one is added. So the outlet is
+an alias, and the asset an inlet, which makes it known to Airflow before its first event.
 """
 
 from __future__ import annotations

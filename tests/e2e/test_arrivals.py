@@ -115,6 +115,7 @@ def test_the_dag_of_the_guide_reads_what_arrived_and_reads_it_once(
     sync_bag_to_db(bag, "dags-folder", None)
     read = Runner(bag, capfd).run({}, "orders_arrived")
     assert read.state == "success", read.log
-    line = f"{arrived.report['objects_copied']} objects in {arrived.report['destination']}, see {arrived.report['records']}"
+    told = arrived.report
+    line = f"{told['objects_copied']} objects in {told['destination']}, see {told['records']}"
     assert line in read.log
     assert line not in Runner(bag, capfd).run({}, "orders_arrived").log
