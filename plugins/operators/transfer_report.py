@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bridge.arrival_assets import announce_arrivals
 from airflow_bridge.transfer_lineage import flow_of
+from airflow_bridge.transfer_metrics import send_metrics
 from airflow_bridge.transfer_tables import report_lines
 from operators.transfer_stage import TransferStageOperator
 from skyferry.errors import TransferError, TransferIncompleteError
@@ -35,6 +36,7 @@ class ReportTransferOperator(TransferStageOperator):
         for line in report_lines(report):
             self.log.info("%s", line)
         announce_arrivals(context, report)
+        send_metrics(report)
         if report.state != "success":
             # A task that fails has no result; the report must be there all the same.
             context["ti"].xcom_push(key=RETURN_KEY, value=report.to_json())
