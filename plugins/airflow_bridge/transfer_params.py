@@ -48,6 +48,6 @@ def _form_schemas() -> dict[str, dict[str, Any]]:
         section = _UNFOLDED_SECTION if schema["section"] == _FIRST_SECTION else schema["section"]
         description = str(schema["description"]).replace("`", '"')
         schemas[name] = {**schema, "section": section, "description": description}
-        if "array" in schema["type"]:
+        if "items" in schema:
             del schemas[name]["examples"]
     return schemas
