@@ -133,6 +133,7 @@ def test_a_dag_file_is_parsed_and_starts_what_there_is(block: Block, tmp_path: P
         for task in dag.tasks:
             if task.task_id == "consume":
                 routes += task.partial_kwargs["route_ids"]
+        routes += re.findall(r"Asset\(.transfer__(\w+)\.arrived.\)", block.text)
     assert routes
     for route_id in routes:
         find_route(route_id)
