@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,6 +60,22 @@ def until_over(clients: Clients) -> Callable[[dict[str, Any]], dict[str, Any]]:
             time.sleep(0.5)
 
     return wait
+
+
+def start(client: httpx.Client, parameters: dict[str, Any], *, key: str = "") -> dict[str, Any]:
+    """Start a transfer and return its run.
+
+    Asks again after a 503, as the guide says: Airflow's SQLite refuses now and then when several write at once.
+    """
+    headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        answer = client.post("/transfers", json={"parameters": parameters}, headers=headers)
+        if answer.status_code != 503 or time.monotonic() > deadline:
+            assert answer.status_code in {200, 201}, answer.text
+            run: dict[str, Any] = answer.json()
+            return run
+        time.sleep(1)
 
 
 def path_of(run: dict[str, Any]) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Clients, path_of, problem
+from tests.api.conftest import Clients, path_of, problem, start
 from tests.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.slow
 
 UntilOver = Callable[[dict[str, Any]], dict[str, Any]]
 
+KEY = {"Idempotency-Key": "repeated-1"}
 HOSTILE = "<img src=x onerror=alert(1)> {{ 7*7 }} 'a'.txt"
 
 
@@ -37,13 +38,11 @@ def test_a_transfer_is_started_watched_looked_into_and_added_up(
     clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
 ) -> None:
     fill(airflow_services, "looked-into", [HOSTILE, *(f"{number}.txt" for number in range(6))])
-    body = {"parameters": parameters(airflow_services, "looked-into", batch_objects=3)}
-    started = clients.user.post("/transfers", json=body)
-    assert started.status_code == 201
-    run = until_over(started.json())
+    wanted = parameters(airflow_services, "looked-into", batch_objects=3)
+    run = until_over(start(clients.user, wanted))
     assert (run["outcome"], run["route"], run["numbers"]["objects_copied"]) == ("success", "looked-into", 7)
     assert run["report"]["bytes_copied"] == run["progress"]["bytes_done"] == 70
-    assert run["parameters"] == body["parameters"]
+    assert run["parameters"] == wanted
     assert {task["task_id"] for task in run["tasks"]} == {"plan", "copy", "report"}
 
     objects = objects_of(clients, run, limit=2)
@@ -53,7 +52,7 @@ def test_a_transfer_is_started_watched_looked_into_and_added_up(
     }
     assert objects_of(clients, run, limit=100, outcome="failed") == []
 
-    again = until_over(clients.user.post("/transfers", json=body).json())
+    again = until_over(start(clients.user, wanted))
     assert {(each["outcome"], each["reason"]) for each in objects_of(clients, again, limit=100)} == {
         ("skipped", "identical")
     }
@@ -83,25 +82,23 @@ def test_repeats_of_one_key_are_one_run(
     clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
 ) -> None:
     fill(airflow_services, "repeated", ["a.txt"])
-    body = {"parameters": parameters(airflow_services, "repeated")}
-    headers = {"Idempotency-Key": "repeated-1"}
+    wanted = parameters(airflow_services, "repeated")
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: clients.user.post("/transfers", json=body, headers=headers), range(6)))
-    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
-    assert len({answer.json()["run_id"] for answer in answers}) == 1
-    other = {"parameters": {**body["parameters"], "data": "b/"}}
-    problem(clients.user.post("/transfers", json=other, headers=headers), 422, "IdempotencyKeyReused")
-    elsewhere = clients.op.post("/transfers", json=body, headers=headers)
-    assert elsewhere.status_code == 201, "a key is its caller's own"
-    assert until_over(answers[0].json())["outcome"] == "success"
-    until_over(elsewhere.json())
+        runs = list(pool.map(lambda _: start(clients.user, wanted, key="repeated-1"), range(6)))
+    assert len({run["run_id"] for run in runs}) == 1
+    assert clients.user.post("/transfers", json={"parameters": wanted}, headers=KEY).status_code == 200
+    other = {"parameters": {**wanted, "data": "b/"}}
+    problem(clients.user.post("/transfers", json=other, headers=KEY), 422, "IdempotencyKeyReused")
+    elsewhere = start(clients.op, wanted, key="repeated-1")
+    assert elsewhere["run_id"] != runs[0]["run_id"], "a key is its caller's own"
+    assert until_over(runs[0])["outcome"] == "success"
+    until_over(elsewhere)
 
 
 def test_a_failed_run_says_why_and_is_run_again(
     clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
 ) -> None:
-    body = {"parameters": parameters(airflow_services, "mended")}
-    run = until_over(clients.user.post("/transfers", json=body).json())
+    run = until_over(start(clients.user, parameters(airflow_services, "mended")))
     assert run["outcome"] == "failed"
     assert objects_of(clients, run, limit=10) == []
     fill(airflow_services, "mended", ["a.txt"])

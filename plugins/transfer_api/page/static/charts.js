@@ -23,18 +23,17 @@ export function chart(title, times, series, words) {
 }
 
 function drawLines(plot, times, series, words) {
-  if (!window.uPlot || times.length === 0) {
-    plot.replaceChildren(element("p", { class: "quiet" }, times.length ? "Charts are not installed; see the table." : "No runs in this time."));
+  if (!window.uPlot) {
+    plot.replaceChildren(element("p", { class: "quiet" }, "Charts are not installed; see the tables."));
     return;
   }
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--edge"), width: 1 }, ticks: { show: false } };
-  const isSingle = times.length === 1;
   const options = {
     width: plot.clientWidth || 320,
     height: HEIGHT,
     legend: { live: false, show: series.length > 1 },
     cursor: { drag: { x: false, y: false } },
-    scales: { x: isSingle ? { range: [times[0] - 43200, times[0] + 43200] } : {}, y: { range: (self, low, high) => [0, high || 1] } },
+    scales: { y: { range: (self, low, high) => [0, (high || 1) * 1.05] } },
     axes: [axis, { ...axis, size: 72, values: (self, ticks) => ticks.map((tick) => words(tick)) }],
     series: [{}, ...series.map(([label], place) => ({
       label,

@@ -4,7 +4,7 @@ export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    if (typeof value === "function") made.addEventListener(name.replace(/^on/, ""), value);
     else made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.flat().filter((child) => child !== null && child !== undefined));
@@ -15,9 +15,18 @@ export function link(href, ...children) {
   return element("a", { href }, ...children);
 }
 
-// A link into Airflow itself, which shows this page in a frame: it opens in the window around it.
+// A link into Airflow itself, which shows this page in a frame. The frame may not steer the window around it, but the
+// document there, of the same site, may: so the link is followed there.
 export function airflowLink(path, ...children) {
-  return element("a", { href: new URL(path, airflowUrl()).href, target: "_top" }, ...children);
+  const href = new URL(path, airflowUrl()).href;
+  return element("a", { href, onclick: window.parent === window ? null : (event) => follow(event, href) }, ...children);
+}
+
+function follow(event, href) {
+  event.preventDefault();
+  const around = window.parent.document.createElement("a");
+  around.href = href;
+  around.click();
 }
 
 function airflowUrl() {

@@ -1,6 +1,6 @@
 // Shows the view that the address names, and keeps it fresh while something is under way.
 
-import { element } from "./dom.js";
+import { airflowLink } from "./dom.js";
 import { showRoutes } from "./routes.js";
 import { showRun } from "./run.js";
 import { showRuns } from "./runs.js";
@@ -54,10 +54,7 @@ function isBusyReading() {
 
 function explain(error) {
   const text = error.status === 401 ? "You are not logged in to Airflow. " : `${error.message} `;
-  const login = error.status === 401
-    ? element("a", { href: new URL("../../../", new URL(".", location.href)).href, target: "_top" }, "Log in")
-    : "";
-  message.replaceChildren(text, login);
+  message.replaceChildren(text, error.status === 401 ? airflowLink("", "Log in") : "");
   message.hidden = false;
 }
 

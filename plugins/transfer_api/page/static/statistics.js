@@ -15,7 +15,7 @@ export async function showStatistics(query) {
     get("statistics", { since: span, by: "route" }),
   ]);
   const total = time.total;
-  const charts = chartsOf(time.groups, by);
+  const charts = chartsOf(time.groups, by, time.since);
   return {
     elements: [
       section("Statistics", controls(span, route, routes.groups), facts([
@@ -38,12 +38,18 @@ export async function showStatistics(query) {
   };
 }
 
-function chartsOf(groups, by) {
-  const times = groups.map((group) => Date.parse(`${group.name.replace(" ", "T")}${by === "hour" ? "Z" : "T00:00Z"}`) / 1000);
-  const values = (pick) => groups.map(pick);
+// Every day (or hour) of the period has its place: where nothing ran, nothing was copied, and nothing took any time.
+function chartsOf(groups, by, since) {
+  const step = by === "hour" ? 3600 : 86400;
+  const byTime = new Map(groups.map((group) =>
+    [Date.parse(`${group.name.replace(" ", "T")}${by === "hour" ? "Z" : "T00:00Z"}`) / 1000, group]));
+  const times = [];
+  for (let time = Math.floor(Date.parse(since) / 1000 / step) * step; time <= Date.now() / 1000; time += step) times.push(time);
+  const sums = (pick) => times.map((time) => (byTime.has(time) ? pick(byTime.get(time)) : 0));
+  const values = (pick) => times.map((time) => (byTime.has(time) ? pick(byTime.get(time)) : null));
   return [
-    chart("Bytes copied", times, [["bytes", values((each) => each.bytes_copied)]], bytes),
-    chart("Objects copied", times, [["objects", values((each) => each.objects_copied)]], count),
+    chart("Bytes copied", times, [["bytes", sums((each) => each.bytes_copied)]], bytes),
+    chart("Objects copied", times, [["objects", sums((each) => each.objects_copied)]], count),
     chart("Throughput", times, [
       ["median", values((each) => each.throughput_bytes_per_second.p50)],
       ["95th percentile", values((each) => each.throughput_bytes_per_second.p95)],
@@ -53,8 +59,8 @@ function chartsOf(groups, by) {
       ["95th percentile", values((each) => each.duration_seconds.p95)],
     ], seconds),
     chart("Runs", times, [
-      ["success", values((each) => each.runs.success)],
-      ["failed", values((each) => each.runs.failed + each.runs.report_missing)],
+      ["success", sums((each) => each.runs.success)],
+      ["failed", sums((each) => each.runs.failed + each.runs.report_missing)],
     ], count),
   ];
 }
