@@ -16,7 +16,7 @@ for route in routes_to_build(get_parsing_context().dag_id):
         doc_md=f"The route `{route.id}`, from `include/config/routes/{route.id}.yaml`. {route.description}",
         params=route_params(route),
         tags=["skyferry", "route"],
-        schedule=route.schedule,
+        schedule=route.listing_times,
         route_id=route.id,
         max_active_runs=1,
     )

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from skyferry.validation_text import problem_text
+from skyferry.validation_text import field_location, problem_text
 from skyferry.yaml_document import ConfigProblem, YamlDocument, YamlError, read_yaml_file, shown_path
 
 CONFIG_VARIABLE = "SKYFERRY_CONFIG"
@@ -69,7 +69,7 @@ def _problems_of(
 ) -> list[ConfigProblem]:
     problems = []
     for detail in error.errors(include_url=False):
-        location = detail["loc"]
+        location = field_location(detail, model)
         is_unknown = detail["type"] == "extra_forbidden"
         name = ".".join(str(part) for part in (location[:-1] if is_unknown else location))
         text = problem_text(detail, model, names_field=False)

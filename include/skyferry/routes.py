@@ -7,11 +7,9 @@ each with file, line, field, what was found and what was expected.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
-from croniter import croniter  # type: ignore[import-untyped]
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -35,24 +33,21 @@ from skyferry.request import (
     params_defaults,
     params_schema,
 )
+from skyferry.route_detection import DETECT_RULE, Detect, DetectFiles, DetectQueue
+from skyferry.route_schedule import (
+    CONTINUOUS,
+    DEFAULT_BACKSTOP,
+    EVENT,
+    SCHEDULE_RULE,
+    TIMES_RULE,
+    schedule_from,
+    times_from,
+)
 from skyferry.selection import Selection
 from skyferry.urls import URL_PATTERN, parse_location
 from skyferry.validation_text import problem_text, reason_error
 from skyferry.yaml_document import ConfigProblem, shown_path
 
-SCHEDULE_PRESETS = (
-    "@once",
-    "@continuous",
-    "@hourly",
-    "@daily",
-    "@weekly",
-    "@monthly",
-    "@quarterly",
-    "@yearly",
-)
-_SCHEDULE_RULE = (
-    'a cron expression of five fields such as "0 5 * * *", one of ' + ", ".join(SCHEDULE_PRESETS) + ", or none"
-)
 _URL_RULE = (
     "a URL such as s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or file:///folder, or file:./folder"
     " (below the project folder)"
@@ -185,13 +180,48 @@ class Route(BaseModel):
     source: RouteSource = Field(title="Source", description="Where the objects are.")
     destination: RouteDestination = Field(title="Destination", description="Where the copies go.")
     data: str = _like_parameter("data")  # type: ignore[assignment]
+    detect: Detect | None = Field(
+        default=None,
+        title="Detect",
+        description="How the route notices that its source has something new; for the schedules event and @continuous.",
+        json_schema_extra={"expected": DETECT_RULE},
+    )
     schedule: str | None = Field(
         default=None,
         title="Schedule",
-        description="When the route runs by itself, in UTC: a cron expression of five fields or a preset. none: only"
-        " when it is started.",
-        examples=["0 5 * * *", "@hourly", "none"],
-        json_schema_extra={"expected": _SCHEDULE_RULE},
+        description="When the route runs by itself: as soon as there is something new (event), or in UTC at the times"
+        " of a cron expression of five fields or a preset. none: only when it is started.",
+        examples=["event", "0 5 * * *", "@hourly", "none"],
+        json_schema_extra={"expected": SCHEDULE_RULE},
+    )
+    backstop: str = Field(
+        default=DEFAULT_BACKSTOP,
+        title="Backstop",
+        description="With the schedule event: when the route also runs although nothing was noticed, in UTC.",
+        examples=["*/15 * * * *"],
+        json_schema_extra={"expected": TIMES_RULE},
+    )
+    reconcile: str | None = Field(
+        default=None,
+        title="Reconcile",
+        description="With a queue: when the source is listed too, in UTC, to copy what no event told of. none: never.",
+        examples=["@daily"],
+        json_schema_extra={"expected": f"{TIMES_RULE}, or none"},
+    )
+    mirror_deletes: bool = Field(
+        default=False,
+        title="Mirror deletes",
+        description="With a queue: an object that is deleted at the source is deleted at the destination too.",
+        examples=[True],
+        json_schema_extra={"expected": "true or false"},
+    )
+    max_deletes: int = Field(
+        default=100,
+        title="Most deletes",
+        description="The brake of mirror_deletes: one run deletes no more than this, and fails when there are more.",
+        examples=[1000],
+        ge=1,
+        le=1_000_000,
     )
     copying: RouteCopy = Field(
         default_factory=RouteCopy, alias="copy", title="Copy", description="How objects are copied."
@@ -216,15 +246,54 @@ class Route(BaseModel):
         except RequestError as error:
             raise reason_error(str(error).removeprefix("data ")) from error
 
+    @field_validator("detect", mode="after")
+    @classmethod
+    def _can_look_at_source(cls, value: Detect | None, info: ValidationInfo) -> Detect | None:
+        source = info.data.get("source")
+        if value is None or source is None:
+            return value
+        kind = parse_location(source.url).kind
+        if isinstance(value, DetectFiles) and kind != "file":
+            raise reason_error(f"kind files is for local folders, and source is {source.url}; expected kind objects")
+        if isinstance(value, DetectQueue) and kind != "s3":
+            raise reason_error(f"kind sqs is for sources in S3, and source is {source.url}")
+        return value
+
     @field_validator("schedule", mode="after")
     @classmethod
-    def _is_schedule(cls, value: str | None) -> str | None:
-        if value is None or value == "none":
-            return None
-        if not _is_schedule(value):
-            close = difflib.get_close_matches(value[:40], SCHEDULE_PRESETS, n=1)
-            hint = f'; did you mean "{close[0]}"?' if close else ""
-            raise reason_error(f'found "{value[:80]}"; expected {_SCHEDULE_RULE}{hint}')
+    def _is_schedule(cls, value: str | None, info: ValidationInfo) -> str | None:
+        schedule = schedule_from(value)
+        if schedule in (EVENT, CONTINUOUS) and info.data.get("detect", ...) is None:
+            raise reason_error(f"{schedule} needs detect, which says how to notice that there is something new")
+        return schedule
+
+    @field_validator("backstop", mode="after")
+    @classmethod
+    def _is_backstop(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("schedule", EVENT) != EVENT:
+            raise reason_error("is for the schedule event; leave it out, or set schedule: event")
+        return times_from(value)
+
+    @field_validator("reconcile", mode="after")
+    @classmethod
+    def _is_reconcile(cls, value: str | None) -> str | None:
+        return None if value is None or value == "none" else times_from(value)
+
+    @field_validator("reconcile", "mirror_deletes", "max_deletes", mode="after")
+    @classmethod
+    def _needs_queue(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and "detect" in info.data and not isinstance(info.data["detect"], DetectQueue):
+            raise reason_error("needs a queue: detect with kind sqs")
+        return value
+
+    @field_validator("copying", mode="after")
+    @classmethod
+    def _does_not_mirror_its_own_deletes(cls, value: RouteCopy, info: ValidationInfo) -> RouteCopy:
+        if not value.keep_source and info.data.get("mirror_deletes"):
+            raise reason_error(
+                "keep_source is false and mirror_deletes is true: every moved object would be deleted at the"
+                " destination too; expected only one of them"
+            )
         return value
 
     @model_validator(mode="after")
@@ -234,6 +303,18 @@ class Route(BaseModel):
         except ValidationError as error:
             raise reason_error(problem_text(error.errors()[0], TransferRequest)) from error
         return self
+
+    @property
+    def queue(self) -> DetectQueue | None:
+        """The queue that tells of this route's objects; None when there is none."""
+        return self.detect if isinstance(self.detect, DetectQueue) else None
+
+    @property
+    def listing_times(self) -> str | None:
+        """When a run of this route begins that lists the source, whether or not something was noticed."""
+        if self.queue is not None:
+            return self.reconcile
+        return {EVENT: self.backstop, CONTINUOUS: None}.get(self.schedule or "", self.schedule)
 
     def request(self) -> TransferRequest:
         """Return the request a run of this route starts with."""
@@ -311,25 +392,3 @@ def find_route(route_id: str, folder: Path | None = None) -> Route:
 def route_ids(folder: Path | None = None) -> list[str]:
     """Return the ids of all route files, good or wrong, without opening them."""
     return sorted(path.stem for path in (folder or routes_folder()).glob("*.yaml"))
-
-
-def _is_schedule(text: str) -> bool:
-    if text in SCHEDULE_PRESETS:
-        return True
-    # croniter also takes seconds, years and random fields (R), which would give another schedule at each parse.
-    is_plain = len(text) <= 100 and len(text.split()) == 5 and not _has_random_field(text)
-    if not is_plain or not croniter.is_valid(text):
-        return False
-    return _fires(lambda: croniter(text).get_next(float))
-
-
-def _has_random_field(text: str) -> bool:
-    return any(field[:1] in {"R", "r", "H", "h"} for field in text.split())
-
-
-def _fires(next_time: Callable[[], object]) -> bool:
-    try:
-        next_time()
-    except ValueError:  # 31 February
-        return False
-    return True

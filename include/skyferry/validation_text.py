@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import get_args
 
 from pydantic import BaseModel
@@ -11,6 +12,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 _REASON_TYPE = "skyferry"
+_KIND = "kind"
+"""The field that tells which of several models a group of fields is."""
+_WRONG_KIND_TYPES = "union_tag_"
 
 
 def reason_error(reason: str) -> PydanticCustomError:
@@ -30,12 +34,15 @@ def problem_text(detail: ErrorDetails, model: type[BaseModel], *, names_field: b
     """
     if detail["type"] == _REASON_TYPE:
         return str(detail["ctx"]["reason"])
-    *parents, last = detail["loc"] or ("",)
+    place = _place_of(detail, model)
+    last = place.names[-1] if place.names else ""
     if detail["type"] == "extra_forbidden":
-        return unknown_name_text(last, _field_names(model, parents))
-    name = ".".join(str(part) for part in detail["loc"])
+        return unknown_name_text(last, place.siblings)
+    name = ".".join(str(part) for part in place.names)
     subject = f"{name} is " if names_field else ""
-    field = _field_at(model, detail["loc"])
+    if detail["type"].startswith(_WRONG_KIND_TYPES):
+        return _wrong_kind_text(detail, place, names_field=names_field)
+    field = place.field
     expected = expected_text(field) if field is not None else detail["msg"]
     if detail["type"] == "missing":
         return f"{subject}missing; expected {expected}"
@@ -43,6 +50,22 @@ def problem_text(detail: ErrorDetails, model: type[BaseModel], *, names_field: b
     is_hidden = str(last).endswith("conn_id") and isinstance(detail["input"], str)
     found = "another text" if is_hidden else found_text(detail["input"])
     return f"{subject}{found}; expected {expected}" if names_field else f"found {found}; expected {expected}"
+
+
+def field_location(detail: ErrorDetails, model: type[BaseModel]) -> tuple[int | str, ...]:
+    """Return the names that lead to the field an error is about, as they stand in the file."""
+    return _place_of(detail, model).names
+
+
+def alternatives(annotation: object) -> dict[str, type[BaseModel]]:
+    """Return the models a field may hold, by their kind; empty for a field that is not one of several models."""
+    models: dict[str, type[BaseModel]] = {}
+    for argument in get_args(annotation):
+        if isinstance(argument, type) and issubclass(argument, BaseModel) and _KIND in argument.model_fields:
+            models[str(get_args(argument.model_fields[_KIND].annotation)[0])] = argument
+        else:
+            models |= alternatives(argument)
+    return models
 
 
 def unknown_name_text(name: object, names: Iterable[str]) -> str:
@@ -62,7 +85,7 @@ def expected_text(field: FieldInfo) -> str:
         return f"a group of {', '.join(_names(field.annotation))}"
     options = get_args(field.annotation)
     if options:
-        return "one of " + ", ".join(str(option) for option in options)
+        return ("one of " if len(options) > 1 else "") + ", ".join(str(option) for option in options)
     low = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), None)
     high = next((bound.le for bound in field.metadata if hasattr(bound, "le")), None)
     return f"a whole number from {low:,} to {high:,}"
@@ -90,22 +113,53 @@ def _names(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _field_names(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    if not location:
-        return _names(model)
-    field = _field_at(model, location)
-    inner = field.annotation if field is not None else None
-    return _names(inner) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What an error is about.
+
+    Attributes:
+        names: Those that lead to it in the file.
+        field: None for a name no field has.
+        siblings: The fields there are beside it.
+    """
+
+    names: tuple[int | str, ...]
+    field: FieldInfo | None
+    siblings: Sequence[str]
 
 
-def _field_at(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:
-    """Return the field an error is about, going down into models that are fields of models."""
+def _place_of(detail: ErrorDetails, model: type[BaseModel]) -> _Place:
+    """Return the place of an error, going down into models that are fields of models.
+
+    Pydantic's own location has one part more for a field that holds one of several models: the kind.
+    """
+    names: list[int | str] = []
     field: FieldInfo | None = None
-    current: object = model
-    for part in location:
-        if not (isinstance(current, type) and issubclass(current, BaseModel)):
-            return field
-        fields = {each.alias or name: each for name, each in current.model_fields.items()}
-        field = fields.get(str(part))
-        current = field.annotation if field is not None else None
-    return field
+    current: type[BaseModel] | None = model
+    siblings: Sequence[str] = _names(model)
+    kinds: Mapping[str, type[BaseModel]] = {}
+    for part in detail["loc"]:
+        if kinds:
+            current, kinds = kinds.get(str(part)), {}
+            continue
+        names.append(part)
+        if current is not None:
+            fields = {each.alias or name: each for name, each in current.model_fields.items()}
+            field, siblings = fields.get(str(part)), list(fields)
+            annotation = field.annotation if field is not None else None
+            current = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+            kinds = alternatives(annotation)
+    if detail["type"].startswith(_WRONG_KIND_TYPES):
+        names.append(_KIND)
+    return _Place(names=tuple(names), field=field, siblings=siblings)
+
+
+def _wrong_kind_text(detail: ErrorDetails, place: _Place, *, names_field: bool) -> str:
+    kinds = list(alternatives(place.field.annotation)) if place.field is not None else []
+    subject = f"{'.'.join(str(name) for name in place.names)} is " if names_field else "found "
+    if "tag" not in detail["ctx"]:
+        return f"{subject if names_field else ''}missing; expected one of {', '.join(kinds)}"
+    found = str(detail["ctx"]["tag"])
+    close = difflib.get_close_matches(found[:60], kinds, n=1)
+    hint = f'; did you mean "{close[0]}"?' if close else ""
+    return f"{subject}{found_text(found)}; expected one of {', '.join(kinds)}{hint}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -13,14 +14,16 @@ from skyferry.errors import TransferError
 
 _WATERMARK_KEY = "skyferry-watermark"
 _ERROR_DELAY_SECONDS = 30.0
+_STORED_AFTER_SECONDS = 5.0
+"""Airflow's triggerer stores an event after one or two of its loops, each about a second."""
 
 
 class SourceEventsTrigger(BaseEventTrigger):
     """Looks at a source for ever; yields one event for each look that finds something, however much it is.
 
-    For an `AssetWatcher`. The watermark is kept in the watched asset's state *before* the event is yielded, so that the
-    same objects ring once, also after a restart of the triggerer. An event that Airflow then loses is not rung again:
-    schedule the DAG on a time as well. The event holds numbers only, and the run lists for itself.
+    For an `AssetWatcher`. The watermark is kept in the watched asset's state once Airflow has had the time to store the
+    event, so a triggerer that is killed in between rings again: at worst twice, never not at all. A run that fails is
+    not rung for again: schedule the DAG on a time as well. The event holds numbers only, and the run lists for itself.
 
     A source that cannot be looked at is looked at again, after half a minute or the poke interval if that is longer.
 
@@ -42,7 +45,8 @@ class SourceEventsTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each look that finds something; ends never."""
         watch = SourceWatch.from_json(self.watch)
-        watermark = await self._load()
+        kept = watermark = await self._load()
+        rung_at = -_STORED_AFTER_SECONDS
         while True:
             delay = self.poke_interval
             try:
@@ -51,11 +55,13 @@ class SourceEventsTrigger(BaseEventTrigger):
                 self.log.warning("looking again later: %s", error)
                 delay = max(delay, _ERROR_DELAY_SECONDS)
             else:
-                if detection.watermark != watermark:
-                    watermark = detection.watermark
-                    await self._keep(watermark)
+                watermark = detection.watermark
                 if detection.objects:
+                    rung_at = time.monotonic()
                     yield TriggerEvent(detection.to_json())  # type: ignore[no-untyped-call]
+            if kept != watermark and time.monotonic() - rung_at >= _STORED_AFTER_SECONDS:
+                await self._keep(watermark)
+                kept = watermark
             await asyncio.sleep(delay)
 
     async def _load(self) -> str:

@@ -65,21 +65,26 @@ async def test_a_burst_rings_once_and_the_same_state_never_again(folder):
     assert await is_quiet(events)
 
 
-async def test_a_trigger_that_was_restarted_rings_only_for_what_is_new(folder):
+async def test_a_trigger_that_was_restarted_rings_only_for_what_is_new(folder, monkeypatch):
+    monkeypatch.setattr("triggers.source_events_trigger._STORED_AFTER_SECONDS", 0.1)
     state = AssetState()
     (folder / "a").write_text("four")
-    await next_ring(rings(folder, state))
+    events = rings(folder, state)
+    await next_ring(events)
+    assert await is_quiet(events)
     assert await is_quiet(rings(folder, state))
     (folder / "b.part").write_text("x")
     (folder / "b").write_text("seven77")
     assert await next_ring(rings(folder, state)) == {"objects": 1, "size_bytes": 7, "is_exact": True}
 
 
-async def test_the_state_is_kept_before_the_ring(folder):
+async def test_a_triggerer_that_died_before_the_ring_was_stored_rings_again(folder):
     state = AssetState()
     (folder / "a").write_text("four")
-    await next_ring(rings(folder, state))
-    assert json.loads(state.values["skyferry-watermark"])["seen"]
+    events = rings(folder, state)
+    ring = await next_ring(events)
+    assert await is_quiet(events), "one that lives rings once"
+    assert await next_ring(rings(folder, state)) == ring
 
 
 async def test_a_source_that_is_missing_is_looked_at_again(folder, monkeypatch):

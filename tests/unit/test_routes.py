@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from skyferry.config_folder import project_folder
-from skyferry.errors import RouteConfigError, UnknownRouteError
+from skyferry.detect.consumption import ConsumeOptions
+from skyferry.errors import RequestError, RouteConfigError, UnknownRouteError
 from skyferry.reference import route_schema_text
 from skyferry.request import request_from_conf
+from skyferry.route_detection import DetectFiles, DetectQueue
 from skyferry.routes import Route, find_route, load_route, load_routes, route_ids, routes_folder
 
 GOOD = """\
@@ -127,7 +129,7 @@ def test_the_examples_are_valid_and_match_their_schema() -> None:
         (GOOD + "schedule: 1 2 3 4 5 6\n", 'found "1 2 3 4 5 6"; expected a cron expression'),
         (GOOD + "schedule: 5\n", "orders.yaml:5: schedule: found 5; expected a cron expression"),
         (GOOD + "data: s3://x/y\n", "orders.yaml:5: data: is a URL; expected a key"),
-        (GOOD + "detect: {kind: sqs}\n", 'orders.yaml:5: "detect" is not a known name'),
+        (GOOD + "notify: {kind: sqs}\n", 'orders.yaml:5: "notify" is not a known name'),
         (GOOD.replace("az://lake/raw", "s3://shop/orders/x"), "is inside source s3://shop/orders/"),
         (
             GOOD.replace("az://lake/raw", "s3://shop/orders/x\n  conn_id: aws_default"),
@@ -165,9 +167,7 @@ def test_a_secret_in_a_route_is_not_repeated(tmp_path: Path) -> None:
     assert "SECRET" not in "".join(found)
 
 
-@pytest.mark.parametrize(
-    "schedule", ["0 5 * * *", "@hourly", "@continuous", "0 0 * * MON-FRI", "0 0 1,15 * *", "0 0 L * *"]
-)
+@pytest.mark.parametrize("schedule", ["0 5 * * *", "@hourly", "@once", "0 0 * * MON-FRI", "0 0 1,15 * *", "0 0 L * *"])
 def test_schedules_airflow_takes_are_taken(tmp_path: Path, schedule: str) -> None:
     assert load_route(written(tmp_path, GOOD + f'schedule: "{schedule}"\n')).schedule == schedule
 
@@ -175,6 +175,105 @@ def test_schedules_airflow_takes_are_taken(tmp_path: Path, schedule: str) -> Non
 @pytest.mark.parametrize("schedule", ["none", "null", "~", ""])
 def test_no_schedule_is_none(tmp_path: Path, schedule: str) -> None:
     assert load_route(written(tmp_path, GOOD + f"schedule: {schedule}\n")).schedule is None
+
+
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
+DETECT_QUEUE = f"detect: {{kind: sqs, queue_url: {QUEUE}}}\n"
+LOCAL = GOOD.replace("s3://shop/orders", "file:///srv/in")
+
+
+def test_each_kind_of_detection_has_its_defaults(tmp_path: Path) -> None:
+    route = load_route(written(tmp_path, GOOD + "detect: {kind: objects}\nschedule: event\n"))
+    assert (route.schedule, route.backstop, route.queue) == ("event", "@hourly", None)
+    assert route.detect is not None
+    assert route.detect.model_dump() == {"kind": "objects", "poll_seconds": 10, "overlap_seconds": 86_400}
+    text = LOCAL + "detect: {kind: files, done_suffix: .done}\nschedule: '@continuous'\n"
+    files = load_route(written(tmp_path, text)).detect
+    assert files == DetectFiles(kind="files", poll_seconds=2, settle_seconds=10, done_suffix=".done")
+
+
+def test_a_queue_s_values_are_those_of_its_consumers(tmp_path: Path) -> None:
+    text = GOOD + DETECT_QUEUE + "reconcile: '@daily'\nmirror_deletes: true\nmax_deletes: 7\n"
+    route = load_route(written(tmp_path, text))
+    assert route.queue is not None
+    assert (route.queue.queue_name, route.reconcile, route.mirror_deletes, route.max_deletes) == (
+        "orders",
+        "@daily",
+        True,
+        7,
+    )
+    defaults = ConsumeOptions()
+    for name, value in route.queue.consume_options().items():
+        if hasattr(defaults, name):
+            assert value == getattr(defaults, name), name
+
+
+@pytest.mark.parametrize("name", ["max_messages", "max_bytes", "max_seconds", "visibility_seconds", "wait_seconds"])
+def test_a_queue_s_bounds_are_those_of_its_consumers(name: str) -> None:
+    field = DetectQueue.model_fields[name]
+    least, most = (next(getattr(one, end) for one in field.metadata if hasattr(one, end)) for end in ("ge", "le"))
+    for value in (least, most):
+        ConsumeOptions(**{name: value})
+    for value in (least - 1, most + 1):
+        with pytest.raises(RequestError, match=name):
+            ConsumeOptions(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GOOD + "schedule: event\n", "orders.yaml:5: schedule: event needs detect, which says how"),
+        (GOOD + "schedule: '@continuous'\n", "orders.yaml:5: schedule: @continuous needs detect"),
+        (GOOD + "schedule: evnt\n", 'did you mean "event"?'),
+        (GOOD + "backstop: '@daily'\n", "orders.yaml:5: backstop: is for the schedule event"),
+        (
+            GOOD + "detect: {kind: objects}\nschedule: event\nbackstop: '@once'\n",
+            'orders.yaml:7: backstop: found "@once"; expected a cron expression of five fields',
+        ),
+        (GOOD + "reconcile: '@daily'\n", "orders.yaml:5: reconcile: needs a queue: detect with kind sqs"),
+        (GOOD + DETECT_QUEUE + "reconcile: event\n", 'orders.yaml:6: reconcile: found "event"; expected a cron'),
+        (GOOD + "detect: {kind: objects}\nmirror_deletes: true\n", "orders.yaml:6: mirror_deletes: needs a queue"),
+        (GOOD + "max_deletes: 5\n", "orders.yaml:5: max_deletes: needs a queue"),
+        (
+            GOOD + DETECT_QUEUE + "mirror_deletes: true\ncopy: {keep_source: false}\n",
+            "orders.yaml:7: copy: keep_source is false and mirror_deletes is true",
+        ),
+        (GOOD + "detect: {kind: files}\n", "orders.yaml:5: detect: kind files is for local folders, and source is s3"),
+        (LOCAL + DETECT_QUEUE, "orders.yaml:5: detect: kind sqs is for sources in S3, and source is file:///srv/in/"),
+        (GOOD + "detect: sqs\n", 'orders.yaml:5: detect: found "sqs"; expected a group whose kind is'),
+        (
+            GOOD + "detect: {poll_seconds: 5}\n",
+            "orders.yaml:5: detect.kind: missing; expected one of objects, files, sqs",
+        ),
+        (
+            GOOD + "detect: {kind: sqss}\n",
+            'orders.yaml:5: detect.kind: found "sqss"; expected one of objects, files, sqs',
+        ),
+        (GOOD + "detect:\n  kind: sqs\n", "orders.yaml:5: detect.queue_url: missing; expected the URL of a standard"),
+        (
+            GOOD + "detect:\n  kind: objects\n  poll_second: 5\n",
+            'orders.yaml:7: detect: "poll_second" is not a known name; did you mean "poll_seconds"?',
+        ),
+        (
+            GOOD + f"detect:\n  kind: sqs\n  queue_url: {QUEUE}\n  consumers: 65\n",
+            "orders.yaml:8: detect.consumers: found 65; expected a whole number from 1 to 64",
+        ),
+        (GOOD + f"detect: {{kind: sqs, queue_url: {QUEUE}.fifo}}\n", '"orders.fifo" is a FIFO queue; S3 sends'),
+        (GOOD + f"detect: {{kind: sqs, queue_url: '{QUEUE}?x'}}\n", "detect.queue_url: found another text; expected"),
+        (GOOD + f"detect: {{kind: sqs, queue_url: '{QUEUE}/'}}\n", '"" is no name of a queue'),
+        (GOOD + "detect: {kind: sqs, queue_url: orders}\n", "detect.queue_url: found another text; expected"),
+        (GOOD + "detect: {kind: sqs, queue_url: 'https://sqs.amazonaws.com/q'}\n", '"q" is no name of a queue'),
+    ],
+)
+def test_fields_that_do_not_go_together_are_named(tmp_path: Path, text: str, expected: str) -> None:
+    found = problems(tmp_path, text)
+    assert any(expected in problem for problem in found), found
+    assert len(found) == 1, found
+
+
+def test_a_password_in_a_queue_s_url_is_not_repeated(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD + "detect: {kind: sqs, queue_url: 'https://AKIA:SECRET@sqs/1/q'}\n")
+    assert "SECRET" not in "".join(found)
 
 
 def test_a_file_that_is_wrong_never_takes_the_others_down(tmp_path: Path) -> None:
@@ -250,6 +349,9 @@ def test_the_schema_and_the_model_agree_about_mistakes(tmp_path: Path) -> None:
         {"destination": {"url": "az://lake", "creat": True}},
         {"copy": {"verify": "size"}},
         {"limits": {"batch_objects": 0}},
+        {"detect": {"kind": "sqs"}},
+        {"detect": {"kind": "objects", "poll_seconds": 0}},
+        {"detect": {"kind": "sqs", "queue_url": "orders"}},
         {"unknown": 1},
     ):
         with pytest.raises(jsonschema.ValidationError):
