@@ -31,9 +31,9 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.evidence import Comparer
-from skyferry.object_transfer import SMALL_OBJECT_BYTES, ObjectTransfer, Transferred
 from skyferry.notify.messages import Arrival
-from skyferry.notify.queue_notifier import QueueNotifier
+from skyferry.notify.notifier import Notifier
+from skyferry.object_transfer import SMALL_OBJECT_BYTES, ObjectTransfer, Transferred
 from skyferry.objects import ObjectInfo
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.request import OnConflict
@@ -116,7 +116,7 @@ class BatchCopier:
         records: str,
         attempt: int,
         budget: ByteBudget | None = None,
-        notifier: QueueNotifier | None = None,
+        notifier: Notifier | None = None,
         release: Callable[[ObjectInfo], Awaitable[bool]] | None = None,
     ) -> None:
         self._source = source

@@ -39,6 +39,8 @@ class CopyBatchOperator(TransferStageOperator):
             open_store=transfer.prepare_stores(),
             state=transfer.state.location,
             state_conn_id=transfer.state.conn_id,
+            handover=transfer.handover,
+            open_notifier=transfer.notifier_opener(),
         )
         result = self.run_coroutine(coroutine)
         self.log.info("%s: %s, %d bytes copied", batch.name, counts_text(result.counts), result.bytes_copied)

@@ -28,9 +28,11 @@ class PlanTransferOperator(TransferStageOperator):
             open_store=transfer.prepare_stores(),
             state=transfer.state.location,
             state_conn_id=transfer.state.conn_id,
+            handover=transfer.handover,
+            open_notifier=transfer.notifier_opener(),
         )
         plan = self.run_coroutine(coroutine)
         context["ti"].xcom_push(key=REQUEST_KEY, value=transfer.pinned_request())
-        for line in plan_lines(transfer.request, plan):
+        for line in plan_lines(transfer.request, plan, transfer.handover):
             self.log.info("%s", line)
         return [] if transfer.request.dry_run else [batch.to_json() for batch in plan.batches]

@@ -68,7 +68,9 @@ class OutgoingQueue(SqsQueue):
         except Exception as error:  # noqa: BLE001
             self._fail(error, "sending messages to", needs="sqs:SendMessage")
         taken = {entry["Id"] for entry in answer.get("Successful", ())}
-        refused = {entry["Id"]: Refusal(entry["Code"], bool(entry["SenderFault"])) for entry in answer.get("Failed", ())}
+        refused = {
+            entry["Id"]: Refusal(entry["Code"], bool(entry["SenderFault"])) for entry in answer.get("Failed", ())
+        }
         # What is in neither list was not confirmed.
         return {
             place: refused.get(str(place), Refusal("no answer", is_final=False))

@@ -7,8 +7,6 @@ source again, and sends again; a message may come twice, and none is lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
 
 from skyferry.attempts import Attempts
 from skyferry.detect.sqs_queue import MAX_BATCH
@@ -17,15 +15,8 @@ from skyferry.notify.messages import Arrival, Shape, message_body
 from skyferry.notify.outgoing_queue import OutgoingQueue, Refusal
 
 
-class NotifierOpener(Protocol):
-    """Opens the notifier of a transfer with the credentials of its connection; the Airflow bridge supplies one."""
-
-    def __call__(self) -> AbstractAsyncContextManager[QueueNotifier]:
-        """Return a context that yields the notifier and closes its client."""
-
-
 class QueueNotifier:
-    """Tells one queue.
+    """Tells one queue; a `skyferry.notify.notifier.Notifier`.
 
     Args:
         shape: What the messages look like.
@@ -101,4 +92,3 @@ class QueueNotifier:
 
     def _text(self, refusal: Refusal) -> str:
         return f"sending a message to {self._queue.url} failed: the queue refused it ({refusal.code})"
-
