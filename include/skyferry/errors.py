@@ -9,6 +9,7 @@
     ├── PermanentError                 the same attempt fails again until somebody changes something
     │   ├── RequestError               a parameter of the transfer is wrong
     │   ├── RouteConfigError           a route file is wrong
+    │   ├── RouteExistsError           there is a route of this id already
     │   ├── UnknownRouteError          no route has this id
     │   ├── ConnectionConfigError      the Airflow connection is unknown or of the wrong type
     │   ├── AccessDeniedError          the credentials lack a right
@@ -103,6 +104,10 @@ class RequestError(PermanentError):
 
 class RouteConfigError(PermanentError):
     """A route file is wrong."""
+
+
+class RouteExistsError(PermanentError):
+    """There is a route of this id already, and nobody said that it may be replaced."""
 
 
 class UnknownRouteError(PermanentError):
