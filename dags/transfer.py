@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_bridge.transfer_params import on_demand_params
-from operators.transfer_dag import build_transfer_dag
+from route_dags.transfer_dag import build_transfer_dag
 
 _DOC = """
 Copies (or moves) objects between S3, Azure Blob Storage, Google Cloud Storage and local folders, proves each copy, and

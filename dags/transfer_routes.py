@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from airflow.sdk import get_parsing_context
 
-from airflow_bridge.route_files import ROUTE_DAG_PREFIX, routes_to_build
+from airflow_bridge.route_files import ROUTE_DAG_PREFIX, parts_to_build
 from airflow_bridge.transfer_params import route_params
-from operators.transfer_dag import build_transfer_dag
+from route_dags.dag_starts import start_of_transfers
+from route_dags.transfer_dag import build_transfer_dag
 
-for route in routes_to_build(get_parsing_context().dag_id):
+routes, _ = parts_to_build(get_parsing_context().dag_id)
+
+for route in routes:
     dag_id = ROUTE_DAG_PREFIX + route.id
     globals()[dag_id] = build_transfer_dag(
         dag_id,
@@ -16,7 +19,7 @@ for route in routes_to_build(get_parsing_context().dag_id):
         doc_md=f"The route `{route.id}`, from `include/config/routes/{route.id}.yaml`. {route.description}",
         params=route_params(route),
         tags=["skyferry", "route"],
-        schedule=route.listing_times,
+        start=start_of_transfers(dag_id, route),
         route_id=route.id,
         max_active_runs=1,
     )

@@ -96,11 +96,14 @@ def export_lines(variables: Mapping[str, str]) -> str:
 
 
 def write_login(layout: Layout) -> None:
-    """Give Airflow's simple auth manager its one user with the fixed development password."""
+    """Give Airflow's simple auth manager its one user with the fixed development password, and `transfer` the login."""
     _write_private(
         layout.airflow_home / "simple_auth_manager_passwords.json.generated",
         json.dumps({USER: PASSWORD}) + "\n",
     )
+    url = layout.url(component("api-server"))
+    login = {"url": url, "user": USER, "password": PASSWORD, "records": str(layout.state / "skyferry-state")}
+    _write_private(layout.access_file, "".join(f"{name}: {json.dumps(value)}\n" for name, value in login.items()))
 
 
 def _airflow_places(layout: Layout) -> dict[str, str]:

@@ -48,6 +48,11 @@ class Layout:
     def recorded_ports(self) -> Path:
         return self.state / "ports.json"
 
+    @property
+    def access_file(self) -> Path:
+        """Where the command `transfer` finds address and login of this stack's Airflow."""
+        return self.state / "airflow.yaml"
+
     def data(self, component: Component) -> Path:
         """The folder in which an emulator may keep its data."""
         return self.state / component.name

@@ -1,4 +1,4 @@
-"""The emulators, started once for a test session that needs them, each on a free port."""
+"""The emulators and an Airflow, started once for a test session that needs them, each on free ports."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ import pytest
 
 from stack.components import component
 from stack.running import Endpoint, running
+from tests.local_airflow import LocalAirflow, local_airflow
 
 AZURITE_ACCOUNT = "devstoreaccount1"
 # Azurite's published key: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+ROUTES = {
+    "orders": 'id: orders\nsource: {url: "file://{exchange}/orders/"}\n'
+    'destination: {url: "file://{exchange}/lake/", create: true}\n',
+}
+"""The routes of `airflow_services`."""
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +52,10 @@ def corpora() -> Path:
     if not folder:
         pytest.skip("SKYFERRY_CORPORA is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def airflow_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    """A whole Airflow whose route `orders` copies between two folders of its exchange; shared by all tests."""
+    with local_airflow(tmp_path_factory.mktemp("airflow"), routes=ROUTES) as airflow:
+        yield airflow

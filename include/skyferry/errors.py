@@ -4,6 +4,7 @@
     ├── RetryableError                 the same attempt may succeed later
     │   ├── ThrottledError             the store asked for fewer requests (429, 503)
     │   ├── ConnectionLostError        no answer, a broken answer, a 5xx answer
+    │   ├── AirflowUnreachableError    Airflow's API server did not answer, or not as Airflow does
     │   ├── SizeMismatchError          fewer or more bytes arrived than the store announced
     │   └── ChecksumMismatchError      the bytes that arrived are not the bytes that were stored
     ├── PermanentError                 the same attempt fails again until somebody changes something
@@ -11,6 +12,9 @@
     │   ├── RouteConfigError           a route file is wrong
     │   ├── RouteExistsError           there is a route of this id already
     │   ├── UnknownRouteError          no route has this id
+    │   ├── UnknownRunError            Airflow has no run of this id
+    │   ├── AirflowAccessError         no Airflow is known, or it refuses the login
+    │   ├── AirflowRefusedError        Airflow does not do what was asked
     │   ├── ConnectionConfigError      the Airflow connection is unknown or of the wrong type
     │   ├── AccessDeniedError          the credentials lack a right
     │   ├── BucketMissingError         the bucket, container or folder does not exist
@@ -86,6 +90,10 @@ class ConnectionLostError(RetryableError):
     """The store did not answer, or its answer broke off, or it answered with a fault of its own."""
 
 
+class AirflowUnreachableError(RetryableError):
+    """Airflow's API server did not answer, or what answered is no Airflow."""
+
+
 class SizeMismatchError(RetryableError):
     """Another number of bytes arrived than the store announced."""
 
@@ -112,6 +120,18 @@ class RouteExistsError(PermanentError):
 
 class UnknownRouteError(PermanentError):
     """No route has this id."""
+
+
+class UnknownRunError(PermanentError):
+    """Airflow has no transfer run of this id."""
+
+
+class AirflowAccessError(PermanentError):
+    """It is not known where Airflow is, or Airflow refuses the login."""
+
+
+class AirflowRefusedError(PermanentError):
+    """Airflow understood, and does not do it: a missing permission, a wrong parameter, a state that forbids it."""
 
 
 class ConnectionConfigError(PermanentError):

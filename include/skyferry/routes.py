@@ -26,8 +26,10 @@ from skyferry.config_folder import absolute_url, config_folder, read_model
 from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS
 from skyferry.errors import RequestError, RouteConfigError, UnknownRouteError
 from skyferry.handover import Handover, Notify
+from skyferry.queue_groups import group_by_queue
 from skyferry.request import (
     CONN_ID_PATTERN,
+    DEFAULT_CONN_IDS,
     ID_PATTERN,
     OnConflict,
     TransferRequest,
@@ -48,7 +50,7 @@ from skyferry.route_schedule import (
 from skyferry.selection import Selection
 from skyferry.urls import URL_PATTERN, parse_location
 from skyferry.validation_text import problem_text, reason_error
-from skyferry.yaml_document import ConfigProblem, shown_path
+from skyferry.yaml_document import ConfigProblem, read_yaml_file, shown_path
 
 _URL_RULE = (
     "a URL such as s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or file:///folder, or file:./folder"
@@ -377,6 +379,12 @@ class Route(BaseModel):
         return self.detect if isinstance(self.detect, DetectQueue) else None
 
     @property
+    def queue_conn_id(self) -> str:
+        """Id of the queue's connection; the source's unless the route says otherwise."""
+        named = self.queue.conn_id if self.queue is not None else ""
+        return named or self.source.conn_id or DEFAULT_CONN_IDS["s3"]
+
+    @property
     def listing_times(self) -> str | None:
         """When a run of this route begins that lists the source, whether or not something was noticed."""
         if self.queue is not None:
@@ -446,11 +454,25 @@ def load_routes(folder: Path | None = None) -> tuple[list[Route], list[ConfigPro
         problems.extend(file_problems)
         if route is not None:
             routes.append(route)
+    routes, disagreements = _agreeing_about_queues(routes, folder)
+    problems.extend(disagreements)
     problems.extend(
         ConfigProblem(shown_path(path), 0, f'route files end in ".yaml"; rename it to {path.stem}.yaml')
         for path in sorted(folder.glob("*.yml"))
     )
     return routes, problems
+
+
+def _agreeing_about_queues(routes: list[Route], folder: Path) -> tuple[list[Route], list[ConfigProblem]]:
+    """Leave out routes that share a queue with another and say something else about it."""
+    _, disagreements = group_by_queue(routes)
+    problems = []
+    for one in disagreements:
+        path = folder / f"{one.route.id}.yaml"
+        line = read_yaml_file(path).line_of(tuple(one.field.split(".")))
+        problems.append(ConfigProblem(shown_path(path), line, one.text))
+    left_out = {one.route.id for one in disagreements}
+    return [route for route in routes if route.id not in left_out], problems
 
 
 def find_route(route_id: str, folder: Path | None = None) -> Route:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseSensorOperator, PokeReturnValue, RetryPolicy
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk import Asset, PokeReturnValue
 
 from airflow_bridge.source_watch import SourceWatch
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
-from airflow_bridge.transfer_retry import TransferRetryPolicy
 from airflow_bridge.watermark_keeper import WatermarkKeeper
+from sensors.waiting_sensor import WaitingSensor
 from triggers.source_watch_trigger import SourceWatchTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-_RETRY_DELAY = timedelta(seconds=5)
-_TRIGGER_GRACE_SECONDS = 300.0
-"""How long after its time a trigger may still ring, in the middle of a slow look; then Airflow fails the task."""
 
-
-class SourceSensor(BaseSensorOperator):
+class SourceSensor(WaitingSensor):
     """Is done when a source has something new; consumes nothing.
 
     The result is how many objects and bytes are new, without a name: whatever comes next lists for itself.
@@ -36,40 +29,16 @@ class SourceSensor(BaseSensorOperator):
     Args:
         watch: What to look at.
         asset: Keeps the watermark; becomes an inlet of the task unless it is an inlet or outlet already.
-        deferrable: Wait in the triggerer, without a worker slot. The first look is made by the task itself, and so is
-            the one that decides. Airflow can lose a deferral, so leave some `retries`.
-        retries: As for any task; a permanent error fails at once all the same.
+        kwargs: Those of `WaitingSensor` and of Airflow's sensors.
     """
 
-    template_fields: Sequence[str] = ()
-
-    def __init__(
-        self,
-        *,
-        watch: SourceWatch,
-        asset: Asset | None = None,
-        deferrable: bool = False,
-        retries: int = 2,
-        retry_delay: timedelta = _RETRY_DELAY,
-        retry_policy: RetryPolicy | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, watch: SourceWatch, asset: Asset | None = None, **kwargs: Any) -> None:
         inlets = list(kwargs.pop("inlets", None) or [])
         if asset is not None and asset not in [*inlets, *_listed(kwargs.get("outlets"))]:
             inlets.append(asset)
-        policy = retry_policy or TransferRetryPolicy()
-        super().__init__(retries=retries, retry_delay=retry_delay, retry_policy=policy, inlets=inlets, **kwargs)
+        super().__init__(inlets=inlets, **kwargs)
         self.watch = watch
         self.asset = asset
-        self.deferrable = deferrable
-        self._runner: StageRunner | None = None
-
-    def execute(self, context: Context) -> Any:
-        """Wait until there is something new; raises `StageFailed`, already logged, for everything foreseen."""
-        with failing_plainly(self.log):
-            if self.deferrable:
-                return self._look_or_defer(context, ends_at=time.time() + self.timeout)
-            return super().execute(context)
 
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Look for oneself once the trigger has rung; defer again when it was for nothing."""
@@ -77,14 +46,14 @@ class SourceSensor(BaseSensorOperator):
             rung = event or {}
             if rung.get("watermark"):
                 WatermarkKeeper(context, self.asset).keep_look(rung["watermark"])
-            return self._look_or_defer(context, ends_at=rung.get("ends_at", time.time() + self.timeout))
+            return self.look_or_defer(context, ends_at=rung.get("ends_at", time.time() + self.timeout))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; a look that finds something moves the watermark on."""
         keeper = WatermarkKeeper(context, self.asset)
-        self._runner = StageRunner()
+        self.runner = StageRunner()
         before = keeper.load()
-        detection = self._runner.run(self.watch.look(before))
+        detection = self.runner.run(self.watch.look(before))
         if not detection.objects:
             self.log.info("nothing new in %s, %d waiting to settle", self.watch.url, detection.waiting)
             if detection.watermark != before:
@@ -97,32 +66,18 @@ class SourceSensor(BaseSensorOperator):
         keeper.move_on(detection.watermark)
         return PokeReturnValue(is_done=True, xcom_value=detection.to_json())
 
-    def on_kill(self) -> None:
-        """Stop looking; nothing was begun that would have to be undone."""
-        if self._runner is not None:
-            self._runner.stop()
-
-    def _look_or_defer(self, context: Context, *, ends_at: float) -> Any:
-        found = self.poke(context)
-        if found.is_done:
-            return found.xcom_value
-        if time.time() >= ends_at:
-            message = f"nothing new in {self.watch.url} within {self.timeout:g} seconds"
-            raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        self._defer(context, ends_at=ends_at)
-        return None
-
-    def _defer(self, context: Context, *, ends_at: float) -> NoReturn:
-        self.defer(
-            trigger=SourceWatchTrigger(
-                watch=self.watch.to_json(),
-                watermark=WatermarkKeeper(context, self.asset).load(),
-                poke_interval=self.poke_interval,
-                ends_at=ends_at,
-            ),
-            method_name="resume",
-            timeout=timedelta(seconds=max(0.0, ends_at - time.time()) + _TRIGGER_GRACE_SECONDS),
+    def trigger(self, context: Context, *, ends_at: float) -> SourceWatchTrigger:
+        """Return what waits in the triggerer."""
+        return SourceWatchTrigger(
+            watch=self.watch.to_json(),
+            watermark=WatermarkKeeper(context, self.asset).load(),
+            poke_interval=self.poke_interval,
+            ends_at=ends_at,
         )
+
+    def nothing_found(self) -> str:
+        """Return what to say when the time is up."""
+        return f"nothing new in {self.watch.url}"
 
 
 def _listed(assets: Any) -> list[Any]:

@@ -59,13 +59,17 @@ def write_routes(folder: Path, ids: list[str]) -> Path:
     return folder
 
 
+def transfer_dags(bag):
+    return [dag for dag_id, dag in bag.dags.items() if dag_id.startswith("transfer")]
+
+
 def test_there_is_one_dag_on_demand_and_one_for_each_route_file(dag_bag):
     assert dag_bag.import_errors == {}
     assert set(dag_bag.dags) == {"transfer", *(f"transfer__{route_id}" for route_id in route_ids())}
 
 
-def test_every_dag_is_plan_then_copies_then_a_report_that_always_runs(dag_bag):
-    for dag in dag_bag.dags.values():
+def test_every_transfer_is_plan_then_copies_then_a_report_that_always_runs(dag_bag):
+    for dag in transfer_dags(dag_bag):
         plan, copy, report = (dag.get_task(task_id) for task_id in ("plan", "copy", "report"))
         assert set(dag.task_ids) == {"plan", "copy", "report"}
         assert (plan.downstream_task_ids, copy.downstream_task_ids) == ({"copy"}, {"report"})
@@ -156,6 +160,74 @@ def test_a_route_s_schedule_is_its_dag_s(tmp_path, monkeypatch):
     assert dag.params["batch_objects"] == 7
     assert dag.params["on_conflict"] == "skip"
     assert dag.start_date is not None, "Airflow schedules nothing without one"
+
+
+OBJECTS = "detect: {kind: objects, poll_seconds: 7}\n"
+FILES = "detect: {kind: files, settle_seconds: 3}\n"
+
+
+def dags_of(tmp_path, monkeypatch, **routes):
+    """Return the DAGs of routes, given by what follows their `id`."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    folder = tmp_path / "config" / "routes"
+    folder.mkdir(parents=True)
+    for route_id, text in routes.items():
+        (folder / f"{route_id}.yaml").write_text(f"id: {route_id}\n{text}")
+    monkeypatch.setenv("SKYFERRY_CONFIG", str(folder.parent))
+    bag = DagBag(str(PROJECT / "dags"))
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+S3_TO_GCS = 'source: {url: "s3://shop/in/", conn_id: aws_shop}\ndestination: {url: "gs://archive/"}\n'
+FOLDER_TO_S3 = 'source: {url: "file:///srv/in/"}\ndestination: {url: "s3://shop/"}\n'
+
+
+def test_an_event_route_is_rung_by_an_asset_of_its_own_and_has_a_backstop(tmp_path, monkeypatch):
+    dags = dags_of(
+        tmp_path,
+        monkeypatch,
+        prefix=S3_TO_GCS + 'data: "**/*.csv"\nschedule: event\nbackstop: "*/20 * * * *"\n' + OBJECTS,
+        folder=FOLDER_TO_S3 + "schedule: event\n" + FILES,
+    )
+    schedule = dags["transfer__prefix"].schedule
+    assert schedule.timetable.expression == "*/20 * * * *"
+    (asset,) = schedule.asset_condition.objects
+    (watcher,) = asset.watchers
+    assert (asset.name, watcher.name) == ("transfer__prefix.detect",) * 2
+    assert watcher.trigger.poke_interval == 7
+    watch = watcher.trigger.watch
+    assert (watch["kind"], watch["url"], watch["conn_id"]) == ("objects", "s3://shop/in/", "aws_shop")
+    assert watch["include"] == ["**/*.csv"]
+    (files,) = dags["transfer__folder"].schedule.asset_condition.objects
+    watch = files.watchers[0].trigger.watch
+    assert (watch["kind"], watch["settle_seconds"], watch["include"]) == ("files", 3, [])
+    assert set(dags["transfer__folder"].task_ids) == {"plan", "copy", "report"}
+
+
+def test_a_continuous_route_waits_in_the_triggerer_before_it_plans(tmp_path, monkeypatch):
+    dag = dags_of(tmp_path, monkeypatch, prefix=S3_TO_GCS + 'schedule: "@continuous"\n' + OBJECTS)["transfer__prefix"]
+    assert (dag.schedule, dag.max_active_runs) == ("@continuous", 1)
+    detect = dag.get_task("detect")
+    assert detect.downstream_task_ids == {"plan"}
+    assert (detect.deferrable, detect.manual_runs_wait, detect.done_after_timeout) == (True, False, True)
+    assert (detect.poke_interval, detect.retries) == (7, 2)
+    assert [asset.name for asset in detect.inlets] == ["transfer__prefix.detect"]
+
+
+def test_the_same_route_files_make_the_same_dags(tmp_path, monkeypatch):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    routes = {
+        "event": S3_TO_GCS + "schedule: event\n" + OBJECTS,
+        "waiting": FOLDER_TO_S3 + 'schedule: "@continuous"\n' + FILES,
+    }
+    texts = []
+    for number in (1, 2):
+        dags = dags_of(tmp_path / str(number), monkeypatch, **routes)
+        texts.append({dag_id: json.dumps(DagSerialization.serialize_dag(dag)) for dag_id, dag in dags.items()})
+    assert texts[0] == texts[1]
 
 
 def test_the_dags_survive_airflow_s_serialisation(dag_bag):

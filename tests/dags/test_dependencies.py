@@ -1,4 +1,4 @@
-"""Who may import whom: dags -> operators -> airflow_bridge -> skyferry, and Airflow only above the library."""
+"""Who may import whom: dags -> route_dags -> operators -> airflow_bridge -> skyferry; Airflow above the library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ CLIENTS = {"aiobotocore", "aiohttp", "azure", "boto3", "botocore", "google", "ob
 FORBIDDEN = {
     "include/skyferry": {"airflow", *PLUGIN_PACKAGES},
     "plugins/airflow_bridge": {*PLUGIN_PACKAGES} - {"airflow_bridge"},
-    "plugins/operators": CLIENTS | ({"sensors", "triggers"} & set(PLUGIN_PACKAGES)),
-    "plugins/sensors": CLIENTS | {"operators"},
-    "plugins/triggers": CLIENTS | {"operators", "sensors"},
+    "plugins/operators": CLIENTS | {"route_dags", "sensors", "triggers"},
+    "plugins/sensors": CLIENTS | {"route_dags", "operators"},
+    "plugins/triggers": CLIENTS | {"route_dags", "operators", "sensors"},
+    "plugins/route_dags": CLIENTS,
     "dags": CLIENTS,
 }
 

@@ -156,3 +156,12 @@ def test_time_that_is_up_can_be_a_skip(sensor_runs, buckets):
     bucket = buckets.new("s3")
     arguments = f"url={bucket.url!r}, timeout=0, soft_fail=True, deferrable=True"
     assert sensor_runs.dag("S3NewObjectsSensor", arguments)().state != "failed"
+
+
+@pytest.mark.parametrize("how", ["mode='poke'", "deferrable=True"])
+def test_time_that_is_up_can_be_the_end_of_waiting(sensor_runs, buckets, how):
+    bucket = buckets.new("s3")
+    arguments = f"url={bucket.url!r}, timeout=1, done_after_timeout=True, {how}"
+    ended = sensor_runs.dag("S3NewObjectsSensor", arguments)()
+    assert ended.state == "success", ended.log
+    assert f"nothing new in {bucket.url} within 1 seconds; going on all the same" in ended.log

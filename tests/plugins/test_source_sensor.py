@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,3 +93,17 @@ async def test_the_trigger_rings_for_an_error_so_that_the_sensor_meets_it(folder
     folder.rmdir()
     watch = SourceWatch(kind="objects", url=f"file://{folder}")
     assert len([event async for event in trigger(watch).run()]) == 1
+
+
+def context_of(run_type: str) -> Any:
+    return {"dag_run": SimpleNamespace(run_type=run_type), "ti": SimpleNamespace()}
+
+
+def test_a_run_that_somebody_started_need_not_wait():
+    sensor = S3NewObjectsSensor(task_id="a", url="s3://shop/", conn_id="no_such", manual_runs_wait=False)
+    assert sensor.execute(context_of("manual")) is None
+    waiting = S3NewObjectsSensor(task_id="b", url="s3://shop/", conn_id="no_such")
+    with pytest.raises(KeyError, match="task_state_store"):
+        waiting.execute(context_of("manual"))
+    with pytest.raises(KeyError, match="task_state_store"):
+        sensor.execute(context_of("scheduled"))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from skyferry.history.airflow_access import find_access
 from stack.components import STACK
-from stack.environment import export_lines, read_settings, stack_environment
+from stack.environment import export_lines, read_settings, stack_environment, write_login
 from stack.layout import Layout
 
 
@@ -47,6 +48,14 @@ def test_signing_secrets_are_long_private_and_kept(layout):
         assert len(first[name]) >= 64
         assert first[name] == second[name]
     assert stat.S_IMODE((layout.state / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_the_command_transfer_finds_the_login_where_the_stack_leaves_it(layout):
+    write_login(layout)
+    found = find_access({"SKYFERRY_STACK": str(layout.state)})
+    assert (found.url, found.user, found.password) == ("http://127.0.0.1:8081", "admin", "admin")
+    assert found.records == f"{layout.state}/skyferry-state"
+    assert stat.S_IMODE(layout.access_file.stat().st_mode) == 0o600
 
 
 def test_search_paths_are_extended_once(layout):

@@ -36,6 +36,8 @@ def validate(
 ) -> None:
     """Check route files and defaults.yaml; exit with 2 if one of them is wrong."""
     problems_by_file = {path: _problems_of(path) for path in files or _all_files()}
+    if not files:
+        _add_disagreements(problems_by_file)
     if as_json:
         write_json({"valid": not any(problems_by_file.values()), "files": _as_json(problems_by_file)})
     else:
@@ -99,6 +101,13 @@ def _problems_of(path: Path) -> list[ConfigProblem]:
     if path.suffix != ".yaml":
         return [ConfigProblem(shown_path(path), 0, 'configuration files end in ".yaml"; rename it')]
     return read_model(path, model)[1]
+
+
+def _add_disagreements(problems_by_file: dict[Path, list[ConfigProblem]]) -> None:
+    """Add what is wrong with files only because of what stands in others."""
+    _, problems = load_routes()
+    for path, found in problems_by_file.items():
+        found += [problem for problem in problems if problem.file == shown_path(path) and problem not in found]
 
 
 def _verdict(problems: list[ConfigProblem]) -> str:

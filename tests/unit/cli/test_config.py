@@ -162,3 +162,13 @@ def test_control_characters_and_markup_in_a_route_are_shown_literally(config: Pa
     done = transfer("config", "show", "orders", config=config)
     assert "[red]x[/red] \\x1b[2J" in done.stdout
     assert "[a-z]" in done.stdout
+
+
+def test_validate_names_routes_that_disagree_about_their_queue(config: Path) -> None:
+    queue = "detect: {{kind: sqs, queue_url: 'https://sqs.example.com/1/orders', consumers: {}}}\n"
+    for number, route_id in enumerate(("orders", "invoices"), start=1):
+        (config / "routes" / f"{route_id}.yaml").write_text(ROUTE.format(id=route_id) + queue.format(number))
+    done = transfer("config", "validate", config=config, folder=config)
+    assert done.returncode == 2
+    expected = 'orders.yaml:4: detect.consumers is "1" here and "2" in invoices.yaml, which reads the same queue\n'
+    assert done.stderr.count(expected) == 1

@@ -1,28 +1,20 @@
-"""The DAG of a transfer: plan, then one copy task per batch, then the report. All DAGs here have this shape."""
+"""The DAG of a transfer: plan, then one copy task per batch, then the report; before them, perhaps, a sensor."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from airflow_bridge.transfer_retry import TransferRetryPolicy
 from airflow_bridge.transfer_setup import request_of_conf, route_of_conf
 from operators.transfer_copy import BATCH_NAME_VARIABLE, CopyBatchOperator
 from operators.transfer_plan import PlanTransferOperator
 from operators.transfer_report import ReportTransferOperator
 from operators.transfer_stage import COPY_TASK_ID, PLAN_TASK_ID, REPORT_TASK_ID
+from route_dags.dag_settings import dag_settings, retry_settings
+from route_dags.dag_starts import NOT_BY_ITSELF, DagStart
 from skyferry.errors import TransferError
-
-_START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
-
-RETRIES_VARIABLE = "SKYFERRY_RETRIES"
-_DEFAULT_RETRIES = 2
-_RETRY_DELAY = timedelta(seconds=2)
-"""For what the retry policy leaves to Airflow (a worker that was killed); short: `dags test` waits for it."""
 
 
 class TransferDag(DAG):
@@ -54,7 +46,7 @@ def build_transfer_dag(
     doc_md: str,
     params: Mapping[str, Param],
     tags: Sequence[str],
-    schedule: str | None = None,
+    start: DagStart = NOT_BY_ITSELF,
     route_id: str | None = None,
     max_active_runs: int,
 ) -> TransferDag:
@@ -63,22 +55,20 @@ def build_transfer_dag(
     Costs no I/O and imports no store's client: DAG files are parsed every few seconds.
 
     Args:
-        schedule: A cron expression or preset; None for runs that are started by somebody.
+        start: What starts its runs, beside people.
         route_id: None for the on-demand DAG.
         max_active_runs: One for a route: two runs of it at a time would do the same work twice.
     """
-    retries = {"retries": _retries(), "retry_delay": _RETRY_DELAY, "retry_policy": TransferRetryPolicy()}
+    retries = retry_settings()
     with TransferDag(
         dag_id,
         description=description,
         doc_md=doc_md,
-        schedule=schedule,
-        # A schedule counts from somewhere; without catch-up it makes no difference how long ago that is.
-        start_date=_START_DATE,
-        catchup=False,
+        schedule=start.schedule,
         max_active_runs=max_active_runs,
         params=dict(params),
         tags=list(tags),
+        **dag_settings(),
     ) as dag:
         plan = PlanTransferOperator(task_id=PLAN_TASK_ID, route_id=route_id, **retries)
         copy = CopyBatchOperator.partial(
@@ -89,10 +79,7 @@ def build_transfer_dag(
         ).expand(batch=plan.output)
         report = ReportTransferOperator(task_id=REPORT_TASK_ID, route_id=route_id, trigger_rule="all_done", **retries)
         copy >> report
+        if start.sensor is not None:
+            start.sensor() >> plan
     dag.route_id = route_id
     return dag
-
-
-def _retries() -> int:
-    """Return how often Airflow runs a failed task again; 0 suits `airflow dags test` in CI."""
-    return int(os.environ.get(RETRIES_VARIABLE, _DEFAULT_RETRIES))

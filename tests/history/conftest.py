@@ -1,0 +1,54 @@
+"""One Airflow for all tests of the history, and a way to run transfers in it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from skyferry.history.airflow_access import AirflowAccess
+from skyferry.history.airflow_api import AirflowApi
+from skyferry.history.transfer_run import TransferRun
+from tests.local_airflow import LocalAirflow
+
+DEADLINE_SECONDS = 180
+
+
+@pytest.fixture(scope="session")
+def api(airflow_services: LocalAirflow) -> AirflowApi:
+    airflow = airflow_services
+    return AirflowApi(AirflowAccess(url=airflow.url, user=airflow.user, password=airflow.password))
+
+
+@pytest.fixture(scope="session")
+def until_over(api: AirflowApi) -> Callable[[TransferRun], TransferRun]:
+    """Wait until a run is over and return it."""
+
+    def wait(run: TransferRun) -> TransferRun:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not run.is_finished:
+            assert time.monotonic() < deadline, f"{run.run_id} is {run.state}: {api.tasks(run.dag_id, run.run_id)}"
+            time.sleep(0.5)
+            run = api.run(run.dag_id, run.run_id)
+        return run
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def folders(airflow_services: LocalAirflow) -> Callable[[int], tuple[Path, Path]]:
+    """Make a pair of folders nobody has used: one with so many files of 10 bytes, and one that is not there yet."""
+    numbers = itertools.count(1)
+
+    def make(files: int) -> tuple[Path, Path]:
+        folder = airflow_services.exchange / f"pair-{next(numbers)}"
+        source = folder / "in"
+        source.mkdir(parents=True)
+        for number in range(files):
+            (source / f"file-{number}.bin").write_bytes(b"0123456789")
+        return source, folder / "out"
+
+    return make
