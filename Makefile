@@ -89,6 +89,19 @@ env: ## Print what makes a shell part of the stack: eval "$(make -s env)"
 demo: up ## Move a few thousand real files between all stores and check every one of them
 	@$(PY) -m demo
 
+# The watch folder has to exist; all other folders, the bucket and the queue are made by the routes.
+.PHONY: producer
+producer: up ## Upload what is dropped into exchange/Watch, and tell a queue (docs/guide/watch-folder.md)
+	@mkdir -p exchange/Watch
+	@$(PY) -m stack on transfer__watch_folder
+
+.PHONY: consumer
+consumer: up ## Download what the queue tells of into exchange/DownloadedFromS3
+	@$(PY) -m stack on consume__skyferry-uploads
+
+.PHONY: pipeline
+pipeline: producer consumer ## Both: exchange/Watch, S3 and the queue, exchange/DownloadedFromS3
+
 # --- Tests and checks -------------------------------------------------------------------------------------------
 
 .PHONY: test
