@@ -17,7 +17,7 @@ from skyferry.detect.object_filter import ObjectFilter
 from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS, find_settled_files
 from skyferry.errors import RequestError
 from skyferry.request import DEFAULT_CONN_IDS
-from skyferry.urls import parse_location
+from skyferry.urls import Location, parse_location
 
 _REQUESTS_IN_FLIGHT = 2
 
@@ -103,6 +103,16 @@ class SourceWatch:
         if detection.settles_in_seconds is None:
             return poll_interval
         return min(poll_interval, max(detection.settles_in_seconds, MIN_SECONDS))
+
+    @property
+    def location(self) -> Location:
+        """The place, taken apart."""
+        return parse_location(self.url)
+
+    def account_name(self) -> str:
+        """Return the account of a place whose name needs one (Azure); asks Airflow for the connection, which blocks."""
+        use = self.use()
+        return _prepare(use).account_name(use) if use.location.kind == "az" else ""
 
     async def look(self, watermark: str) -> Detection:
         """Look once, trying again for a while when the store does not answer properly.

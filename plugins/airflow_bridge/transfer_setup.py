@@ -39,6 +39,11 @@ class TransferSetup:
     known_connections: tuple[str, ...]
     handover: Handover = NO_HANDOVER
 
+    @property
+    def records_url(self) -> str:
+        """URL of the folder with the records of this run."""
+        return f"{self.state.location.url.rstrip('/')}/{self.run.folder}"
+
     def prepare_stores(self) -> PreparedStores:
         """Return what opens this transfer's stores; asks Airflow for connections, so call it outside the event loop."""
         return PreparedStores(
@@ -124,6 +129,16 @@ def _of_conf(conf: Mapping[str, Any], route: Route | None) -> tuple[TransferRequ
 def _of_pinned(values: Mapping[str, Any]) -> tuple[TransferRequest, Handover]:
     parameters = {name: value for name, value in values.items() if name != _HANDOVER_FIELD}
     return request_from_conf(parameters), Handover.model_validate(values.get(_HANDOVER_FIELD, {}))
+
+
+def places_of_run(dag_run: DagRunProtocol, *, route_id: str | None) -> tuple[StoreUse, StoreUse]:
+    """Return source and destination of a DAG run by its conf alone; asks nobody, and checks nothing else.
+
+    Raises:
+        TransferError: The conf holds no valid request; the plan will say so.
+    """
+    conf = dag_run.conf or {}
+    return _uses(request_of_conf(conf, route_of_conf(conf, route_id)))
 
 
 def request_of_conf(conf: Mapping[str, Any], route: Route | None) -> TransferRequest:
