@@ -140,10 +140,10 @@ async def _claim(request: TransferRequest, handover: Handover) -> Claimed:
     claiming = handover.claiming(request.source_location)
     if claiming is None or request.dry_run:
         return Claimed()
-    selection = request.selection
+    selected, now = request.object_filter, datetime.now(UTC)
 
     def takes(info: ObjectInfo) -> bool:
-        return info.key == selection.data or selection.matches(info.key)
+        return selected.counts(info, info.key, now=now)
 
     return await asyncio.to_thread(claim_files, claiming, takes=takes)
 

@@ -20,8 +20,8 @@ from skyferry.state import Run
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
 
-_KEY_FIELD = "data"
-"""The one parameter that may hold the name of an object."""
+_KEY_FIELDS = ("data", "include", "exclude")
+"""The parameters that may hold names of objects."""
 
 _HANDOVER_FIELD = "handover"
 """Beside the parameters in a pinned request; a conf that holds it is refused, as every unknown name is."""
@@ -55,9 +55,9 @@ class TransferSetup:
     def pinned_request(self) -> dict[str, Any]:
         """Return the request for the later stages of this run, whatever becomes of the route file meanwhile.
 
-        It holds no key (XComs are shown, and rendered): only the plan needs `data`.
+        It holds no key (XComs are shown, and rendered): only the plan needs to know which objects.
         """
-        values = {name: value for name, value in self.request.to_conf().items() if name != _KEY_FIELD}
+        values = {name: value for name, value in self.request.to_conf().items() if name not in _KEY_FIELDS}
         return {**values, _HANDOVER_FIELD: self.handover.model_dump(mode="json")}
 
     def notifier_opener(self) -> NotifierOpener | None:
