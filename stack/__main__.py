@@ -1,4 +1,4 @@
-"""The commands behind `make up`, `down`, `status`, `env`, `producer`, `consumer` and `pipeline`."""
+"""The commands behind `make up`, `down`, `status`, `env` and `producer`."""
 
 from __future__ import annotations
 
