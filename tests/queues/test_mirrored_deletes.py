@@ -1,4 +1,4 @@
-"""Routes with `mirror_deletes`: what is gone at the source goes at the destination, whatever the order of the events."""
+"""Routes with `mirror_deletes`: what is gone at the source goes at the destination, in whatever order events come."""
 
 from __future__ import annotations
 
