@@ -17,7 +17,7 @@ AZURITE_ACCOUNT = "devstoreaccount1"
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 ROUTES = {
-    "orders": 'id: orders\nsource: {url: "file://{exchange}/orders/"}\n'
+    "orders_to_lake": 'id: orders_to_lake\nsource: {url: "file://{exchange}/orders/"}\n'
     'destination: {url: "file://{exchange}/lake/", create: true}\n',
 }
 """The routes of `airflow_services`."""
@@ -56,6 +56,6 @@ def corpora() -> Path:
 
 @pytest.fixture(scope="session")
 def airflow_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
-    """A whole Airflow whose route `orders` copies between two folders of its exchange; shared by all tests."""
+    """A whole Airflow whose route `orders_to_lake` copies between two folders of its exchange; shared by all tests."""
     with local_airflow(tmp_path_factory.mktemp("airflow"), routes=ROUTES) as airflow:
         yield airflow
