@@ -1,4 +1,4 @@
-"""The generated files: the JSON schema of routes and the reference pages, made from the models.
+"""The generated files: the JSON schemas of routes and of lineage, and the reference pages, made from the models.
 
 python -m skyferry.reference            writes them
 python -m skyferry.reference --check    exits 1 and shows the difference if one of them is out of date
@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from skyferry.config_folder import project_folder
 from skyferry.defaults import Defaults
+from skyferry.lineage import facet_schema_text
 from skyferry.request import params_defaults, params_schema
 from skyferry.routes import Route
 from skyferry.validation_text import alternatives, expected_text
@@ -56,6 +57,7 @@ def generated_files() -> dict[Path, str]:
     """Return each generated file, below the project folder, and the text it must have."""
     return {
         Path("include/config/route.schema.json"): route_schema_text(),
+        Path("docs/reference/lineage-facet.schema.json"): facet_schema_text(),
         Path("docs/reference/parameters.md"): _parameters_page(),
         Path("docs/reference/routes.md"): _routes_page(),
         Path("docs/reference/cli.md"): _cli_page(),
@@ -163,10 +165,14 @@ def _is_last_of_section(name: str) -> bool:
 def _value_text(schema: dict[str, JsonValue]) -> str:
     if "enum" in schema:
         return ", ".join(_code(option) for option in cast("list[JsonValue]", schema["enum"]))
-    if schema["type"] == "boolean":
+    kind = schema["type"][0] if isinstance(schema["type"], list) else schema["type"]
+    if kind == "boolean":
         return "`true`, `false`"
-    if schema["type"] == "integer":
+    if kind == "integer":
         return f"{schema['minimum']:,} to {schema['maximum']:,}"
+    if kind == "array":
+        example = cast("list[JsonValue]", schema["examples"])[0]
+        return f"a list of at most {schema['maxItems']}, for example {_code(example)}"
     return "text, for example " + ", ".join(_code(each) for each in cast("list[JsonValue]", schema["examples"]))
 
 

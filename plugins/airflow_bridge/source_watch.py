@@ -12,11 +12,11 @@ from airflow_bridge.transfer_connections import StoreUse
 from skyferry.attempts import Attempts
 from skyferry.defaults import check_local_root, load_defaults
 from skyferry.detect.new_objects import DEFAULT_OVERLAP_SECONDS, Detection, find_new_objects
-from skyferry.detect.object_filter import ObjectFilter
 from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS, find_settled_files
 from skyferry.errors import RequestError
+from skyferry.object_filter import ObjectFilter
 from skyferry.request import DEFAULT_CONN_IDS
-from skyferry.urls import parse_location
+from skyferry.urls import Location, parse_location
 
 _REQUESTS_IN_FLIGHT = 2
 
@@ -40,6 +40,7 @@ class SourceWatch:
     kind: Literal["objects", "files"]
     url: str
     conn_id: str = ""
+    data: str = ""
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     min_age_seconds: float = 0.0
@@ -65,6 +66,7 @@ class SourceWatch:
     def filter(self) -> ObjectFilter:
         """Return what counts by name, size and age."""
         return ObjectFilter(
+            data=self.data,
             include=self.include,
             exclude=self.exclude,
             min_age_seconds=self.min_age_seconds,
@@ -92,6 +94,16 @@ class SourceWatch:
         if location.kind == "file":
             check_local_root(location.bucket, load_defaults().local_roots)
         return StoreUse(what="source", location=location, conn_id=self.conn_id or DEFAULT_CONN_IDS[location.kind])
+
+    @property
+    def location(self) -> Location:
+        """The place, taken apart."""
+        return parse_location(self.url)
+
+    def account_name(self) -> str:
+        """Return the account of a place whose name needs one (Azure); asks Airflow for the connection, which blocks."""
+        use = self.use()
+        return _prepare(use).account_name(use) if use.location.kind == "az" else ""
 
     async def look(self, watermark: str) -> Detection:
         """Look once, trying again for a while when the store does not answer properly.

@@ -18,8 +18,8 @@ from skyferry.state import Run
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
 
-_KEY_FIELD = "data"
-"""The one parameter that may hold the name of an object."""
+_KEY_FIELDS = ("data", "include", "exclude")
+"""The parameters that may hold names of objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,11 @@ class TransferSetup:
     state: StoreUse
     known_connections: tuple[str, ...]
 
+    @property
+    def records_url(self) -> str:
+        """URL of the folder with the records of this run."""
+        return f"{self.state.location.url.rstrip('/')}/{self.run.folder}"
+
     def prepare_stores(self) -> PreparedStores:
         """Return what opens this transfer's stores; asks Airflow for connections, so call it outside the event loop."""
         return PreparedStores(
@@ -44,9 +49,9 @@ class TransferSetup:
     def pinned_request(self) -> dict[str, Any]:
         """Return the request for the later stages of this run, whatever becomes of the route file meanwhile.
 
-        It holds no key (XComs are shown, and rendered): only the plan needs `data`.
+        It holds no key (XComs are shown, and rendered): only the plan needs to know which objects.
         """
-        return {name: value for name, value in self.request.to_conf().items() if name != _KEY_FIELD}
+        return {name: value for name, value in self.request.to_conf().items() if name not in _KEY_FIELDS}
 
 
 def setup_from_run(
@@ -81,6 +86,16 @@ def setup_from_run(
         state=state_use(defaults),
         known_connections=(*defaults.connections, *(use.conn_id for use in route_uses)),
     )
+
+
+def places_of_run(dag_run: DagRunProtocol, *, route_id: str | None) -> tuple[StoreUse, StoreUse]:
+    """Return source and destination of a DAG run by its conf alone; asks nobody, and checks nothing else.
+
+    Raises:
+        TransferError: The conf holds no valid request; the plan will say so.
+    """
+    conf = dag_run.conf or {}
+    return _uses(request_of_conf(conf, route_of_conf(conf, route_id)))
 
 
 def request_of_conf(conf: Mapping[str, Any], route: Route | None) -> TransferRequest:

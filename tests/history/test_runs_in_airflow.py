@@ -105,11 +105,12 @@ def test_a_run_that_was_deleted_in_airflow_is_forgotten(
         history.run(run.run_id)
 
 
-def test_a_cancelled_run_is_failed_and_says_who_did_it(api: AirflowApi, folders: Folders, cache: RunCache) -> None:
-    run = start_run(api, conf_of(folders(1), "cancelled"))
-    cancelled = cancel_run(api, run)
+def test_a_cancelled_run_is_failed_and_says_who_did_it(
+    api: AirflowApi, waiting_run: TransferRun, cache: RunCache
+) -> None:
+    cancelled = cancel_run(api, waiting_run)
     assert cancelled.state == "failed"
-    found = RunHistory(api, cache).run(run.run_id)
+    found = RunHistory(api, cache).run(waiting_run.run_id)
     assert (found.outcome, found.is_report_missing, found.note) == ("failed", True, "cancelled by admin")
     with pytest.raises(AirflowRefusedError, match="is over"):
         cancel_run(api, found)
