@@ -14,6 +14,7 @@ import pytest
 
 from skyferry.cli.documents import documents_schema
 from skyferry.history.airflow_api import AirflowApi
+from skyferry.history.transfer_run import TransferRun
 from tests.history.pausing import pause
 from tests.local_airflow import LocalAirflow
 from tests.unit.cli.command import transfer as run_transfer
