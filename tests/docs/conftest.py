@@ -61,7 +61,7 @@ def shell(stores: dict[str, str], tmp_path: Path) -> Shell:
 @pytest.fixture
 def shell_of_stack(shell: Shell, airflow_services: LocalAirflow, tmp_path: Path) -> Shell:
     """The same while an Airflow is up, whose route `orders_to_lake` has something to copy."""
-    orders = airflow_services.exchange / "orders" / "2026"
+    orders = airflow_services.exchange / "shop" / "2026"
     orders.mkdir(parents=True, exist_ok=True)
     (orders / "may.csv").write_text("order,amount\n")
     ours = {

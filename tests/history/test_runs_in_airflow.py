@@ -46,12 +46,12 @@ def cache(tmp_path: Path) -> RunCache:
 def test_a_run_of_a_route_is_started_watched_and_reported(
     api: AirflowApi, airflow_services: LocalAirflow, until_over: UntilOver
 ) -> None:
-    orders = airflow_services.exchange / "orders"
+    orders = airflow_services.exchange / "seven"
     orders.mkdir(parents=True, exist_ok=True)
     for number in range(7):
         (orders / f"{number}.csv").write_bytes(b"x" * 100)
-    run = start_run(api, {"id": "orders_to_lake", "batch_objects": 3})
-    assert (run.dag_id, run.route, run.outcome) == ("transfer__orders_to_lake", "orders_to_lake", "queued")
+    run = start_run(api, {"id": "seven_files", "batch_objects": 3})
+    assert (run.dag_id, run.route, run.outcome) == ("transfer__seven_files", "seven_files", "queued")
     run = until_over(run)
     for records, is_exact in ((str(airflow_services.state), True), ("", False)):
         progress = ProgressReader(api, run, records=records).read()
@@ -66,7 +66,7 @@ def test_a_run_of_a_route_is_started_watched_and_reported(
     assert found.outcome == "success"
     assert found.numbers.objects_copied == 7
     assert found.numbers.pair == "file to file"
-    assert [each.run_id for each in RunHistory(api).latest(limit=5, route="orders_to_lake")] == [run.run_id]
+    assert [each.run_id for each in RunHistory(api).latest(limit=5, route="seven_files")] == [run.run_id]
 
 
 def test_a_failed_run_that_is_retried_counts_once_and_by_its_last_report(
@@ -168,7 +168,7 @@ def test_since_leaves_out_what_was_before(
             UnknownRouteError,
             'Airflow knows no route "orders_to_lak"; did you mean "orders_to_lake"?',
         ),
-        ({}, UnknownRouteError, "name a route, or source and destination. Known routes: orders_to_lake"),
+        ({}, UnknownRouteError, "name a route, or source and destination. Known routes: orders, "),
         ({"id": "orders_to_lake", "copy": "yes"}, AirflowRefusedError, "'yes' is not of type 'boolean'"),
         ({"source": "s3://a-bucket", "destination": "s3://a-bucket/x"}, RequestError, "would feed itself"),
     ],

@@ -14,6 +14,7 @@ import typer
 from skyferry import __version__
 from skyferry.cli import config
 from skyferry.cli.control import cancel, retry
+from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
 from skyferry.cli.request_options import takes_request
 from skyferry.cli.run import INTERRUPTED, AsJson, Unpause, Wait, run
@@ -40,6 +41,7 @@ app.command(epilog="Example: transfer status --id orders_to_lake")(status)
 app.command(epilog="Example: transfer statistic --since 7d --by route")(statistic)
 app.command(epilog="Example: transfer cancel manual__2026-11-21")(cancel)
 app.command(epilog="Example: transfer retry manual__2026-11-21 --failed-only")(retry)
+app.command("demo-files", epilog="Example: transfer demo-files exchange/Watch --count 20 --rate 2")(demo_files)
 
 
 def main() -> None:
