@@ -16,6 +16,7 @@ REASONS = {
     "needs the state folder of a real run",
     "needs a running Airflow",
     "changes the locks",
+    "takes ten minutes and more",
     "needs a run that is under way",
 }
 """Why a block may be left out; the marker above it says which. Those that need Airflow are run by tests/api."""
