@@ -37,6 +37,9 @@ PREVIEW_OBJECTS = 200
 
 _SKIPPED_PER_RECORD = 5_000
 
+_LOST_ROUNDS = 3
+"""How often all objects in flight must fail for a batch to take a store for lost; each round can take two minutes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -304,7 +307,8 @@ async def copy_batch(
 ) -> BatchResult:
     """Copy the objects of one batch that this run has not copied yet.
 
-    Every object is tried; look at `BatchResult.raise_if_failed`.
+    Every object is tried, unless a store is lost meanwhile (docs/adr/0013-a-lost-store-ends-the-batch.md); look at
+    `BatchResult.raise_if_failed`.
 
     Args:
         attempt: The task's attempt, from 1.
@@ -360,6 +364,7 @@ def _copy_options(request: TransferRequest) -> CopyOptions:
         on_conflict=request.on_conflict,
         reads_back=request.verify == "readback",
         max_objects_in_flight=request.max_objects_in_flight,
+        max_lost_in_a_row=_LOST_ROUNDS * request.max_objects_in_flight,
     )
 
 
