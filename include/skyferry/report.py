@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -22,9 +23,16 @@ class Report:
     object that was planned and left no receipt counts as failed. In a dry run nothing is copied, and
     `objects_to_copy` takes the place of the copied and failed ones.
 
+    A run that is fed by a queue has no plan: its `objects_planned` are the objects its messages told of, each once for
+    every route, `objects_deleted_at_destination` included.
+
     Attributes:
         state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
         records: URL of the folder that holds manifest and receipts.
+        objects_deleted_at_destination: Copies that were deleted because their source is gone (`mirror_deletes`).
+        by_route: For a run that is fed by a queue, route to the same numbers.
+        messages: Of the queue, by what became of them; see `skyferry.detect.consumption.Consumption`.
+        event_records: The records in them, by what they were; see there.
         problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
     """
 
@@ -54,6 +62,10 @@ class Report:
     throughput_bytes_per_second: float
     records: str
     problems: tuple[str, ...] = ()
+    objects_deleted_at_destination: int = 0
+    by_route: dict[str, dict[str, Any]] = field(default_factory=dict)
+    messages: dict[str, int] = field(default_factory=dict)
+    event_records: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values, every field present."""
@@ -62,6 +74,8 @@ class Report:
     @property
     def headline(self) -> str:
         """One sentence for people."""
+        if self.messages:
+            return self._queue_headline
         if self.objects_planned == 0 and self.state == "success":
             return f"nothing to do: {self.source} has no objects to transfer"
         if self.dry_run:
@@ -71,6 +85,18 @@ class Report:
                 f"nothing copied: all {self.objects_skipped:,} objects were skipped ({_text(self.skipped_by_reason)})"
             )
         return f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)"
+
+    @property
+    def _queue_headline(self) -> str:
+        set_aside = self.messages.get("dead_lettered", 0) + self.messages.get("quarantined", 0)
+        deleted = self.objects_deleted_at_destination
+        parts = [
+            f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)",
+            f"{deleted:,} deleted" if deleted else "",
+            f"{self.messages.get('received', 0):,} messages received",
+            f"{set_aside:,} set aside" if set_aside else "",
+        ]
+        return ", ".join(part for part in parts if part)
 
     def raise_if_incomplete(self) -> None:
         """Raise unless every object is accounted for.
@@ -100,8 +126,10 @@ class Totals:
     deletes_sources: bool = False
     copied: int = 0
     skipped: int = 0
+    refused: int = 0
     failed: int = 0
     deleted_at_source: int = 0
+    deleted_at_destination: int = 0
     bytes_copied: int = 0
     metadata_losses: int = 0
     retries_by_cause: Counter[str] = field(default_factory=Counter)
@@ -126,14 +154,50 @@ class Totals:
         elif receipt.outcome is Outcome.SKIPPED:
             self.skipped += 1
             self.skipped_by_reason[receipt.reason] += 1
+        elif receipt.outcome is Outcome.DELETED:
+            self.deleted_at_destination += 1
         else:
-            self.failed += 1
+            self.refused += receipt.outcome is Outcome.REFUSED
+            self.failed += receipt.outcome is Outcome.FAILED
             self.add_problem(receipt.reason)
 
     def add_problem(self, text: str) -> None:
         """Keep a sentence for the report, if there is room."""
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(printable(text))
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the fields of a report that follow from receipts alone."""
+        done = self.copied + self.skipped + self.deleted_at_destination
+        return {
+            "objects_planned": done + self.refused + self.failed,
+            "objects_copied": self.copied,
+            "objects_skipped": self.skipped,
+            "objects_refused": self.refused,
+            "objects_failed": self.failed,
+            "objects_deleted_at_source": self.deleted_at_source,
+            "objects_deleted_at_destination": self.deleted_at_destination,
+            "bytes_copied": self.bytes_copied,
+            "retries": sum(self.retries_by_cause.values()),
+            "retries_by_cause": dict(self.retries_by_cause),
+            "verified_by": dict(self.verified_by),
+            "skipped_by_reason": dict(self.skipped_by_reason),
+            "metadata_losses": self.metadata_losses,
+        }
+
+
+def total_of(parts: Iterable[Totals]) -> Totals:
+    """Return the sum of some totals."""
+    total = Totals()
+    for part in parts:
+        for one in fields(Totals):
+            if isinstance(getattr(part, one.name), Counter):
+                getattr(total, one.name).update(getattr(part, one.name))
+            elif one.name not in ("deletes_sources", "problems"):
+                setattr(total, one.name, getattr(total, one.name) + getattr(part, one.name))
+        for problem in part.problems:
+            total.add_problem(problem)
+    return total
 
 
 def seconds_between(started_at: str, ended_at: str) -> float:

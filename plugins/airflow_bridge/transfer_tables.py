@@ -63,8 +63,28 @@ def report_lines(report: Report) -> list[str]:
         ("seconds", f"{report.duration_seconds:,.1f} ({report.throughput_bytes_per_second:,.0f} bytes per second)"),
         ("records", report.records),
     ]
+    if report.by_route:
+        rows += _queue_rows(report)
     problems = [f"problem: {printable(problem)}" for problem in report.problems]
     return [printable(report.headline), *_lines(_two_columns(rows)), *problems]
+
+
+def _queue_rows(report: Report) -> list[tuple[str, str]]:
+    """Return what the report of a queue has beyond that of a transfer."""
+    return [
+        ("deleted at destination", f"{report.objects_deleted_at_destination:,}"),
+        ("messages", counts_text(report.messages) or "none"),
+        ("event records", counts_text(report.event_records) or "none"),
+        *(
+            (
+                f"route {route}",
+                f"{numbers['state']}: {numbers['objects_copied']:,} copied, {numbers['objects_skipped']:,} skipped,"
+                f" {numbers['objects_refused']:,} refused, {numbers['objects_failed']:,} failed,"
+                f" {numbers['objects_deleted_at_destination']:,} deleted at destination",
+            )
+            for route, numbers in report.by_route.items()
+        ),
+    ]
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_bridge.transfer_tables import counts_text
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
 class ConsumeQueueOperator(TransferStageOperator):
     """Consumes a queue of S3 events until it is empty or a budget is spent.
 
-    A message is deleted only after the receipts of its objects are on record. Fails when an object was not copied; its
-    message is in the queue, in its dead-letter queue or in quarantine. Map it over `slot` for several consumers.
+    Each message is acted on by all routes it concerns, and deleted only after the receipts of its objects are on record
+    for all of them. Fails when an object was not copied; its message is in the queue, in its dead-letter queue or in
+    quarantine. Map it over `slot` for several consumers, and put a `ReportConsumptionOperator` behind them.
 
     Args:
-        queue_url: URL of the queue, whose messages are about objects of the request's source.
-        queue_conn_id: Id of the queue's Airflow connection; empty for that of the source.
+        route_ids: The routes that are fed by the queue, at least one.
+        queue_url: URL of the queue, whose messages are about objects of the routes' sources.
+        queue_conn_id: Id of the queue's Airflow connection; empty for that of the first route's source.
         slot: Number of this consumer among those of the run, from 0.
         options: Fields of `skyferry.detect.consumption.ConsumeOptions`: `unmatched`, `max_messages`, `max_bytes`,
             `max_seconds`, ...
@@ -28,6 +31,7 @@ class ConsumeQueueOperator(TransferStageOperator):
     def __init__(
         self,
         *,
+        route_ids: Sequence[str],
         queue_url: str,
         queue_conn_id: str = "",
         slot: int = 0,
@@ -35,28 +39,30 @@ class ConsumeQueueOperator(TransferStageOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.route_ids = route_ids
         self.queue_url = queue_url
         self.queue_conn_id = queue_conn_id
         self.slot = slot
         self.options = options
 
     def run_stage(self, context: Context) -> dict[str, Any]:
+        from airflow_bridge.queue_setup import queue_setup_from_run
         from airflow_bridge.sqs_access import SqsAccess
         from skyferry.detect.consumption import options_from
         from skyferry.queue_stages import consume_queue
 
-        transfer = self.transfer_of(context)
-        access = SqsAccess(self.queue_url, conn_id=self.queue_conn_id or transfer.source.conn_id)
+        setup = queue_setup_from_run(context["dag_run"], route_ids=self.route_ids, queue_url=self.queue_url)
+        access = SqsAccess(self.queue_url, conn_id=self.queue_conn_id or setup.source_conn_id)
         coroutine = consume_queue(
-            transfer.request,
+            setup.routes,
             options_from(self.options or {}),
             slot=self.slot,
             open_queue=access.open,
-            run=transfer.run,
+            run=setup.run,
             attempt=context["ti"].try_number,
-            open_store=transfer.prepare_stores(),
-            state=transfer.state.location,
-            state_conn_id=transfer.state.conn_id,
+            open_store=setup.prepare_stores(),
+            state=setup.state.location,
+            state_conn_id=setup.state.conn_id,
         )
         result = self.run_coroutine(coroutine)
         for problem in result.problems:
