@@ -6,6 +6,8 @@ Backstops are a year away, so whatever arrives was noticed.
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,12 @@ import pytest
 from tests.live.conftest import Live, eventually
 
 pytestmark = pytest.mark.slow
+
+CONSUME = "consume__live-events"
+BURST_SECONDS = 600
+RECOVER_SECONDS = 600
+"""Airflow takes a scheduler or triggerer for dead after half a minute, and looks for its work every half a minute."""
+MOST_EMPTY_RUNS = 3
 
 
 def test_an_object_below_a_prefix_arrives(live: Live) -> None:
@@ -33,6 +41,38 @@ def test_a_continuous_route_waits_in_the_triggerer(live: Live) -> None:
     assert {run["run_type"] for run in live.runs("transfer__waits")} == {"scheduled"}
 
 
+def test_what_a_queue_tells_of_arrives_by_every_route_it_concerns(live: Live) -> None:
+    live.put("queue/first/a.csv")
+    live.put("queue/second/b.csv")
+    eventually(lambda: live.arrived("first/") == {"a.csv"} and live.arrived("second/") == {"b.csv"}, "both to arrive")
+    eventually(lambda: live.waiting() == (0, 0), "the queue to be empty")
+    eventually(lambda: _is_idle(live), "the runs to end")
+    runs = live.runs(CONSUME)
+    assert {(run["run_type"], run["state"]) for run in runs} == {("asset_triggered", "success")}
+    reports = [live.report(CONSUME, run["dag_run_id"]) for run in runs]
+    assert sum(report["objects_copied"] for report in reports) == 2
+    copied = Counter({"first": 0, "second": 0})
+    for report in reports:
+        copied.update({route: numbers["objects_copied"] for route, numbers in report["by_route"].items()})
+    assert copied == {"first": 1, "second": 1}
+
+
+def test_a_burst_while_a_run_is_under_way_arrives_and_costs_few_empty_runs(live: Live) -> None:
+    before = len(live.runs(CONSUME))
+    live.put("queue/first/burst/0000")
+    eventually(lambda: len(live.runs(CONSUME)) > before, "a run to begin")
+    keys = [f"burst/{number:04d}" for number in range(1000)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: live.put(f"queue/first/{key}"), keys))
+    eventually(lambda: set(keys) <= live.arrived("first/"), "everything to arrive", seconds=BURST_SECONDS)
+    eventually(lambda: live.waiting() == (0, 0), "the queue to be empty")
+    eventually(lambda: _is_idle(live), "the runs to end")
+    runs = live.runs(CONSUME)[before:]
+    assert {run["state"] for run in runs} == {"success"}
+    empty = [run for run in runs if not live.report(CONSUME, run["dag_run_id"])["objects_copied"]]
+    assert len(empty) <= MOST_EMPTY_RUNS
+
+
 def test_nothing_is_stranded_when_scheduler_and_triggerer_are_killed(live: Live) -> None:
     keys = {f"kills/{number:03d}" for number in range(40)}
     putting = threading.Thread(target=_put_slowly, args=(live, sorted(keys)))
@@ -41,7 +81,9 @@ def test_nothing_is_stranded_when_scheduler_and_triggerer_are_killed(live: Live)
     live.kill("scheduler")
     live.kill("triggerer")
     putting.join()
-    eventually(lambda: keys <= live.arrived("objects/"), "everything to arrive")
+    eventually(lambda: keys <= live.arrived("objects/"), "what a listing finds to arrive", seconds=RECOVER_SECONDS)
+    eventually(lambda: keys <= live.arrived("first/"), "what the queue tells of to arrive", seconds=RECOVER_SECONDS)
+    eventually(lambda: live.waiting() == (0, 0), "the queue to be empty", seconds=RECOVER_SECONDS)
 
 
 def test_with_nothing_to_do_no_worker_slot_is_held(live: Live) -> None:
@@ -64,4 +106,5 @@ def _drop(path: Path, content: bytes) -> None:
 def _put_slowly(live: Live, keys: list[str]) -> None:
     for key in keys:
         live.put(f"objects/{key}")
+        live.put(f"queue/first/{key}")
         threading.Event().wait(0.5)
