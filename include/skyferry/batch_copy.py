@@ -7,7 +7,6 @@ what it had copied.
 from __future__ import annotations
 
 import asyncio
-import copy
 import secrets
 import time
 import traceback
@@ -18,14 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from skyferry.attempts import Attempts
+from skyferry.batch_tally import BatchResult, BatchTally
 from skyferry.byte_budget import ByteBudget
 from skyferry.errors import (
     ChecksumMismatchError,
     DestinationChangedError,
     DestinationConflictError,
     PermanentError,
-    ReplanError,
-    RetryableError,
     SourceChangedError,
     SourceMissingError,
     TransferError,
@@ -61,36 +59,6 @@ class CopyOptions:
     max_objects_in_flight: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResult:
-    """What became of a batch: objects by outcome, and the first few failures with their errors."""
-
-    counts: dict[str, int]
-    bytes_copied: int
-    failures: tuple[tuple[Receipt, TransferError], ...]
-
-    def raise_if_failed(self) -> None:
-        """Raise the most retryable error of the batch, with the number and the first names of what failed.
-
-        Raises:
-            RetryableError: At least one object may succeed later.
-            PermanentError: None will, until somebody changes something.
-        """
-        if not self.failures:
-            return
-        errors = [error for _, error in self.failures]
-        worst = next((error for error in errors if isinstance(error, RetryableError)), errors[0])
-        if isinstance(worst, ReplanError):
-            worst = PermanentError(worst.message, hint=worst.hint)
-        failed, tried = self.counts[Outcome.FAILED], sum(self.counts.values())
-        shown = "; ".join(str(error) for error in errors[:5])
-        raise type(worst)(
-            f"{failed:,} of {tried:,} objects were not copied: {shown}",
-            hint="the others were; their receipts are on record",
-            retry_after_seconds=worst.retry_after_seconds,
-        )
-
-
 class BatchCopier:
     """Copies planned objects between two open stores.
 
@@ -100,6 +68,7 @@ class BatchCopier:
         attempt: The task's attempt, from 1. From the second on, every object is first looked at, because the attempt
             before may have copied it without leaving a receipt.
         budget: Shared by copiers that work at the same time; one of its own by default.
+        tally: Kept up to date while the copier works; one of its own by default.
     """
 
     def __init__(
@@ -112,6 +81,7 @@ class BatchCopier:
         records: str,
         attempt: int,
         budget: ByteBudget | None = None,
+        tally: BatchTally | None = None,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -124,9 +94,7 @@ class BatchCopier:
         self._receipts = RecordWriter(
             state, lambda number: f"{records}-{token}-{number:05d}.ndjson", rows_per_record=_RECEIPTS_PER_RECORD
         )
-        self._counts = dict.fromkeys((outcome.value for outcome in Outcome), 0)
-        self._bytes_copied = 0
-        self._failures: list[tuple[Receipt, TransferError]] = []
+        self._tally = tally if tally is not None else BatchTally()
 
     async def copy_all(
         self, planned: Sequence[PlannedObject], *, done: dict[str, Receipt], settled: Sequence[Receipt] = ()
@@ -151,7 +119,7 @@ class BatchCopier:
         finally:
             # Stopped or not: what was copied is on record.
             await asyncio.shield(self._receipts.flush())
-        return BatchResult(counts=self._counts, bytes_copied=self._bytes_copied, failures=tuple(self._failures))
+        return self._tally.result()
 
     async def _copy_and_delete(self, undone: Sequence[PlannedObject], done: dict[str, Receipt]) -> None:
         pending_deletes: list[Receipt] = []
@@ -172,9 +140,7 @@ class BatchCopier:
         return receipt.awaits_deletion and not self._options.keep_source
 
     async def _record(self, receipt: Receipt) -> None:
-        self._counts[receipt.outcome] += 1
-        if receipt.outcome is Outcome.COPIED:
-            self._bytes_copied += receipt.size_bytes
+        self._tally.add(receipt)
         await self._receipts.add(receipt.to_json())
 
     async def _copy_concurrently(
@@ -208,7 +174,7 @@ class BatchCopier:
         except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other objects
             known = _as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
             receipt = receipt_of(planned, Outcome.FAILED, str(known))
-            self._keep_failure(receipt, known)
+            self._tally.add_failure(receipt, known)
         return replace(
             self._finished(receipt),
             retries=attempts.retries or receipt.retries,
@@ -245,22 +211,10 @@ class BatchCopier:
         except (SourceChangedError, DestinationChangedError) as error:
             return replace(receipt, kept_because=str(error))
         except Exception as error:  # noqa: BLE001 - as in `_copy_one`
-            return self._not_deleted(receipt, _as_transfer_error(error, f"deleting {self._source.url(receipt.key)}"))
+            return self._tally.not_deleted(
+                receipt, _as_transfer_error(error, f"deleting {self._source.url(receipt.key)}")
+            )
         return replace(receipt, deleted_at_source=True, not_deleted_because="")
-
-    def _not_deleted(self, receipt: Receipt, error: TransferError) -> Receipt:
-        """Count a copy whose source is still there as failed; its receipt stays a copy's, for the next attempt."""
-        self._counts[receipt.outcome] -= 1
-        self._counts[Outcome.FAILED] += 1
-        if receipt.outcome is Outcome.COPIED:
-            self._bytes_copied -= receipt.size_bytes
-        receipt = replace(receipt, not_deleted_because=str(error))
-        self._keep_failure(receipt, error)
-        return receipt
-
-    def _keep_failure(self, receipt: Receipt, error: TransferError) -> None:
-        # A copy, because the error itself holds on to its traceback, and so to the content that was being sent.
-        self._failures.append((receipt, copy.copy(error)))
 
     async def _require_destination(self, receipt: Receipt, attempts: Attempts) -> None:
         """Raise unless the destination still shows what was verified; without it the source is the only copy."""

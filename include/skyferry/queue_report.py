@@ -72,6 +72,39 @@ class QueueRecords:
         return f"{self.slot:05d}/try-{self.attempt:02d}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumptionReport(Report):
+    """The summary of one run that is fed by a queue.
+
+    It has no plan: `objects_planned` are the objects its messages told of, each once for every route, those that were
+    deleted at the destination included.
+
+    Attributes:
+        objects_deleted_at_destination: Copies that were deleted because their source is gone (`mirror_deletes`).
+        by_route: Route to the same numbers for it alone.
+        messages: Of the queue, by what became of them; see `skyferry.detect.consumption.Consumption`.
+        event_records: The records in them, by what they were; see there.
+    """
+
+    objects_deleted_at_destination: int
+    by_route: dict[str, dict[str, Any]]
+    messages: dict[str, int]
+    event_records: dict[str, int]
+
+    @property
+    def headline(self) -> str:
+        """One sentence for people."""
+        set_aside = self.messages.get("dead_lettered", 0) + self.messages.get("quarantined", 0)
+        deleted = self.objects_deleted_at_destination
+        parts = [
+            f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)",
+            f"{deleted:,} deleted" if deleted else "",
+            f"{self.messages.get('received', 0):,} messages received",
+            f"{set_aside:,} set aside" if set_aside else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
 class QueueTotals:
     """The numbers of one run of a queue.
 
@@ -135,7 +168,7 @@ class QueueTotals:
                 totals.retries_by_cause.update(receipt.retries)
             ordinal += 1
 
-    def report(self, run: Run) -> Report:
+    def report(self, run: Run) -> ConsumptionReport:
         """Return the report of what was read."""
         brakes = [brake_text(route, self._kept[route.id]) for route in self._routes if self._kept[route.id]]
         unfinished = [_unfinished_text(slot) for slot in self._unfinished]
@@ -143,7 +176,7 @@ class QueueTotals:
         is_done = not (brakes or unfinished or totals.failed or totals.refused)
         ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         seconds = seconds_between(run.started_at, ended_at)
-        return Report(
+        return ConsumptionReport(
             run_id=run.run_id,
             route=run.route,
             state="success" if is_done else "failed",
@@ -174,7 +207,7 @@ class QueueTotals:
             "objects_kept_by_max_deletes": kept,
         }
 
-    async def keep(self, report: Report) -> None:
+    async def keep(self, report: ConsumptionReport) -> None:
         """Write the report beside the receipts."""
         count = len(await self._folder.names(_REPORTS))
         await self._folder.write(f"{_REPORTS}{count:05d}.json", [report.to_json()])

@@ -22,13 +22,12 @@ from skyferry.detect.queue_route import QueueRoute
 from skyferry.detect.route_worker import RouteWorker
 from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
-from skyferry.queue_report import QueueRecords, QueueTotals
-from skyferry.report import Report
+from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
 from skyferry.stages import open_state, prepare_destination
 from skyferry.state import Run, StateFolder, StoreOpener
 from skyferry.urls import Location
 
-__all__ = ["QueueOpener", "QueueRoute", "consume_queue", "report_consumption"]
+__all__ = ["ConsumptionReport", "QueueOpener", "QueueRoute", "consume_queue", "report_consumption"]
 
 
 class QueueOpener(Protocol):
@@ -135,7 +134,7 @@ async def report_consumption(
     state: Location,
     state_conn_id: str,
     consumers: int = 0,
-) -> Report:
+) -> ConsumptionReport:
     """Add up what the consumers of a run did, over all routes and for each, and keep the report beside the receipts.
 
     It is a success when every consumer has left a record of its work, and no object was refused or failed in the end,

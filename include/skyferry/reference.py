@@ -1,4 +1,4 @@
-"""The generated files: the JSON schema of routes and the reference pages, made from the models.
+"""The generated files: the JSON schemas of routes and of lineage, and the reference pages, made from the models.
 
 python -m skyferry.reference            writes them
 python -m skyferry.reference --check    exits 1 and shows the difference if one of them is out of date
@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from skyferry.config_folder import project_folder
 from skyferry.defaults import Defaults
+from skyferry.lineage import facet_schema_text
 from skyferry.request import params_defaults, params_schema
 from skyferry.routes import Route
 from skyferry.validation_text import alternatives, expected_text
@@ -50,6 +51,7 @@ def generated_files() -> dict[Path, str]:
     """Return each generated file, below the project folder, and the text it must have."""
     return {
         Path("include/config/route.schema.json"): route_schema_text(),
+        Path("docs/reference/lineage-facet.schema.json"): facet_schema_text(),
         Path("docs/reference/parameters.md"): _parameters_page(),
         Path("docs/reference/routes.md"): _routes_page(),
     }

@@ -23,16 +23,9 @@ class Report:
     object that was planned and left no receipt counts as failed. In a dry run nothing is copied, and
     `objects_to_copy` takes the place of the copied and failed ones.
 
-    A run that is fed by a queue has no plan: its `objects_planned` are the objects its messages told of, each once for
-    every route, `objects_deleted_at_destination` included.
-
     Attributes:
         state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
         records: URL of the folder that holds manifest and receipts.
-        objects_deleted_at_destination: Copies that were deleted because their source is gone (`mirror_deletes`).
-        by_route: For a run that is fed by a queue, route to the same numbers.
-        messages: Of the queue, by what became of them; see `skyferry.detect.consumption.Consumption`.
-        event_records: The records in them, by what they were; see there.
         problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
     """
 
@@ -62,20 +55,14 @@ class Report:
     throughput_bytes_per_second: float
     records: str
     problems: tuple[str, ...] = ()
-    objects_deleted_at_destination: int = 0
-    by_route: dict[str, dict[str, Any]] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
-    event_records: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values, every field present."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"problems": list(self.problems)}
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"problems": list(self.problems)}
 
     @property
     def headline(self) -> str:
         """One sentence for people."""
-        if self.messages:
-            return self._queue_headline
         if self.objects_planned == 0 and self.state == "success":
             return f"nothing to do: {self.source} has no objects to transfer"
         if self.dry_run:
@@ -85,18 +72,6 @@ class Report:
                 f"nothing copied: all {self.objects_skipped:,} objects were skipped ({_text(self.skipped_by_reason)})"
             )
         return f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)"
-
-    @property
-    def _queue_headline(self) -> str:
-        set_aside = self.messages.get("dead_lettered", 0) + self.messages.get("quarantined", 0)
-        deleted = self.objects_deleted_at_destination
-        parts = [
-            f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)",
-            f"{deleted:,} deleted" if deleted else "",
-            f"{self.messages.get('received', 0):,} messages received",
-            f"{set_aside:,} set aside" if set_aside else "",
-        ]
-        return ", ".join(part for part in parts if part)
 
     def raise_if_incomplete(self) -> None:
         """Raise unless every object is accounted for.

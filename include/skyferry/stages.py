@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skyferry.attempts import Attempts
-from skyferry.batch_copy import BatchCopier, BatchResult, CopyOptions
+from skyferry.batch_copy import BatchCopier, CopyOptions
+from skyferry.batch_tally import BatchResult, BatchTally
 from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
@@ -299,6 +300,7 @@ async def copy_batch(
     open_store: StoreOpener,
     state: Location,
     state_conn_id: str,
+    tally: BatchTally | None = None,
 ) -> BatchResult:
     """Copy the objects of one batch that this run has not copied yet.
 
@@ -306,42 +308,59 @@ async def copy_batch(
 
     Args:
         attempt: The task's attempt, from 1.
+        tally: Kept up to date meanwhile, for a caller that wants to know what was done when the call is cancelled.
 
     Raises:
         TransferError: The batch as a whole could not be worked on (a bucket is gone, the records cannot be read).
     """
-    folder = plan_folder(batch.plan_number)
-    receipts = f"{folder}receipts/{batch.number:05d}/"
+    receipts = f"{plan_folder(batch.plan_number)}receipts/{batch.number:05d}/"
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
         open_store(request.destination_location, request.destination_conn_id) as destination,
     ):
-        planned = [
-            PlannedObject.from_json(row)
-            for record in range(batch.first_record, batch.last_record + 1)
-            for row in await records.read(f"{folder}manifest/{record:05d}.ndjson")
-        ]
-        if len(planned) != batch.objects:
-            raise PermanentError(
-                f"{records.url(folder)}manifest/ holds {len(planned):,} of the {batch.objects:,} objects of the batch",
-                hint="somebody removed records, or this worker looks at another state folder than the plan's;"
-                " see state_url",
-            )
         copier = BatchCopier(
             source,
             destination,
-            options=CopyOptions(
-                keep_source=request.keep_source,
-                on_conflict=request.on_conflict,
-                reads_back=request.verify == "readback",
-                max_objects_in_flight=request.max_objects_in_flight,
-            ),
+            options=_copy_options(request),
             state=records,
             records=f"{receipts}try-{attempt:02d}",
             attempt=attempt,
+            tally=tally,
         )
-        return await copier.copy_all(planned, done=await _last_receipts(records, receipts))
+        return await copier.copy_all(
+            await _planned_objects(records, batch), done=await _last_receipts(records, receipts)
+        )
+
+
+async def _planned_objects(records: StateFolder, batch: Batch) -> list[PlannedObject]:
+    """Return the batch's part of the manifest.
+
+    Raises:
+        PermanentError: Some of it is missing.
+    """
+    folder = f"{plan_folder(batch.plan_number)}manifest/"
+    planned = [
+        PlannedObject.from_json(row)
+        for record in range(batch.first_record, batch.last_record + 1)
+        for row in await records.read(f"{folder}{record:05d}.ndjson")
+    ]
+    if len(planned) != batch.objects:
+        raise PermanentError(
+            f"{records.url(folder)} holds {len(planned):,} of the {batch.objects:,} objects of the batch",
+            hint="somebody removed records, or this worker looks at another state folder than the plan's;"
+            " see state_url",
+        )
+    return planned
+
+
+def _copy_options(request: TransferRequest) -> CopyOptions:
+    return CopyOptions(
+        keep_source=request.keep_source,
+        on_conflict=request.on_conflict,
+        reads_back=request.verify == "readback",
+        max_objects_in_flight=request.max_objects_in_flight,
+    )
 
 
 async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from airflow_bridge.state_location import state_use
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
+from airflow_bridge.transfer_lineage import Flow, flow_of
 from airflow_bridge.transfer_setup import allowed_uses, run_of, uses_of
 from skyferry.defaults import load_defaults
 from skyferry.detect.queue_route import QueueRoute
+from skyferry.errors import TransferError
 from skyferry.routes import Route, find_route
 from skyferry.state import Run
 
@@ -70,5 +72,14 @@ def queue_setup_from_run(dag_run: DagRunProtocol, *, route_ids: Sequence[str], q
     )
 
 
+def flows_of_routes(route_ids: Sequence[str]) -> tuple[Flow, ...]:
+    """Return what the routes read and write, as their files are now; asks nobody. Nothing when one of them is wrong."""
+    try:
+        uses = [uses_of(find_route(route_id).request()) for route_id in route_ids]
+    except TransferError:
+        return ()
+    return tuple(flow_of(source, destination, stores=None) for source, destination in uses)
+
+
 def _queue_route(route: Route) -> QueueRoute:
-    return QueueRoute(request=route.request())
+    return QueueRoute(request=route.request(), mirror_deletes=route.mirror_deletes, max_deletes=route.max_deletes)

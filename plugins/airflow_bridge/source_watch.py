@@ -16,7 +16,7 @@ from skyferry.detect.object_filter import ObjectFilter
 from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS, find_settled_files
 from skyferry.errors import RequestError
 from skyferry.request import DEFAULT_CONN_IDS
-from skyferry.urls import parse_location
+from skyferry.urls import Location, parse_location
 
 _REQUESTS_IN_FLIGHT = 2
 
@@ -92,6 +92,16 @@ class SourceWatch:
         if location.kind == "file":
             check_local_root(location.bucket, load_defaults().local_roots)
         return StoreUse(what="source", location=location, conn_id=self.conn_id or DEFAULT_CONN_IDS[location.kind])
+
+    @property
+    def location(self) -> Location:
+        """The place, taken apart."""
+        return parse_location(self.url)
+
+    def account_name(self) -> str:
+        """Return the account of a place whose name needs one (Azure); asks Airflow for the connection, which blocks."""
+        use = self.use()
+        return _prepare(use).account_name(use) if use.location.kind == "az" else ""
 
     async def look(self, watermark: str) -> Detection:
         """Look once, trying again for a while when the store does not answer properly.

@@ -33,6 +33,11 @@ class TransferSetup:
     state: StoreUse
     known_connections: tuple[str, ...]
 
+    @property
+    def records_url(self) -> str:
+        """URL of the folder with the records of this run."""
+        return f"{self.state.location.url.rstrip('/')}/{self.run.folder}"
+
     def prepare_stores(self) -> PreparedStores:
         """Return what opens this transfer's stores; asks Airflow for connections, so call it outside the event loop."""
         return PreparedStores(
@@ -99,6 +104,16 @@ def run_of(dag_run: DagRunProtocol, *, route: str) -> Run:
     """Return which run a DAG run is to the library."""
     started_at = (dag_run.start_date or dag_run.run_after).isoformat()
     return Run(dag_id=dag_run.dag_id, run_id=dag_run.run_id, route=route, started_at=started_at)
+
+
+def places_of_run(dag_run: DagRunProtocol, *, route_id: str | None) -> tuple[StoreUse, StoreUse]:
+    """Return source and destination of a DAG run by its conf alone; asks nobody, and checks nothing else.
+
+    Raises:
+        TransferError: The conf holds no valid request; the plan will say so.
+    """
+    conf = dag_run.conf or {}
+    return uses_of(request_of_conf(conf, route_of_conf(conf, route_id)))
 
 
 def request_of_conf(conf: Mapping[str, Any], route: Route | None) -> TransferRequest:

@@ -1,12 +1,14 @@
-"""The last task of a queue's run: adds up what its consumers did for people, history and lineage, with the last word."""
+"""The last task of a queue's run: adds up what its consumers did, and has the last word."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_bridge.transfer_lineage import dataset_name, no_lineage, transfer_lineage
-from airflow_bridge.transfer_tables import report_lines
+from airflow_bridge.queue_setup import flows_of_routes, queue_setup_from_run
+from airflow_bridge.transfer_lineage import flow_of
+from airflow_bridge.transfer_tables import consumption_lines
 from operators.transfer_report import RETURN_KEY
 from operators.transfer_stage import TransferStageOperator
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
     from airflow_bridge.queue_setup import QueueSetup
     from airflow_bridge.store_opener import PreparedStores
-    from airflow_bridge.transfer_lineage import Lineage
-    from skyferry.report import Report
+    from airflow_bridge.transfer_lineage import Flow
+    from skyferry.queue_report import ConsumptionReport
 
 
 class ReportConsumptionOperator(TransferStageOperator):
@@ -37,10 +39,8 @@ class ReportConsumptionOperator(TransferStageOperator):
         self.route_ids = route_ids
         self.queue_url = queue_url
         self.consumers = consumers
-        self._lineage: Lineage | None = None
 
     def run_stage(self, context: Context) -> dict[str, Any]:
-        from airflow_bridge.queue_setup import queue_setup_from_run
         from skyferry.queue_stages import report_consumption
 
         setup = queue_setup_from_run(context["dag_run"], route_ids=self.route_ids, queue_url=self.queue_url)
@@ -54,8 +54,8 @@ class ReportConsumptionOperator(TransferStageOperator):
             consumers=self.consumers,
         )
         report = self.run_coroutine(coroutine)
-        self._lineage = _lineage(setup, stores, report)
-        for line in report_lines(report):
+        self._remember(setup, stores, report)
+        for line in consumption_lines(report):
             self.log.info("%s", line)
         if report.state != "success":
             # A task that fails has no result; the report must be there all the same.
@@ -63,24 +63,20 @@ class ReportConsumptionOperator(TransferStageOperator):
         report.raise_if_incomplete()
         return report.to_json()
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage:
-        """Return what the run read and wrote."""
-        return self._lineage or no_lineage()
+    def flows_at_start(self) -> Sequence[Flow]:
+        """Return the folders of the routes, as their files are now."""
+        return flows_of_routes(self.route_ids)
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage:
-        """Return what the run read and wrote before it failed."""
-        return self._lineage or no_lineage()
+    def _remember(self, setup: QueueSetup, stores: PreparedStores, report: ConsumptionReport) -> None:
+        """Keep the lineage of all routes, each with its own numbers."""
+        from skyferry.lineage import facet_of_report
 
-
-def _lineage(setup: QueueSetup, stores: PreparedStores, report: Report) -> Lineage:
-    """Return the lineage of all routes, each with its own numbers."""
-    lineage = no_lineage()
-    for route, (source, destination) in zip(setup.routes, setup.places, strict=True):
-        part = transfer_lineage(
-            dataset_name(source.location, account_name=stores.account_name(source)),
-            dataset_name(destination.location, account_name=stores.account_name(destination)),
-            report=report.by_route[route.id],
-        )
-        lineage.inputs.extend(part.inputs)
-        lineage.outputs.extend(part.outputs)
-    return lineage
+        flows = [
+            replace(
+                flow_of(source, destination, stores=stores),
+                objects=report.by_route[route.id]["objects_copied"],
+                size_bytes=report.by_route[route.id]["bytes_copied"],
+            )
+            for route, (source, destination) in zip(setup.routes, setup.places, strict=True)
+        ]
+        self.remember_lineage(flows, facet_of_report(report))

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_bridge.queue_setup import flows_of_routes, queue_setup_from_run
+from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_tables import counts_text
 from operators.transfer_stage import TransferStageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_bridge.transfer_lineage import Flow
 
 
 class ConsumeQueueOperator(TransferStageOperator):
@@ -46,13 +50,14 @@ class ConsumeQueueOperator(TransferStageOperator):
         self.options = options
 
     def run_stage(self, context: Context) -> dict[str, Any]:
-        from airflow_bridge.queue_setup import queue_setup_from_run
         from airflow_bridge.sqs_access import SqsAccess
         from skyferry.detect.consumption import options_from
         from skyferry.queue_stages import consume_queue
 
         setup = queue_setup_from_run(context["dag_run"], route_ids=self.route_ids, queue_url=self.queue_url)
         access = SqsAccess(self.queue_url, conn_id=self.queue_conn_id or setup.source_conn_id)
+        stores = setup.prepare_stores()
+        self.remember_lineage([flow_of(source, destination, stores=stores) for source, destination in setup.places])
         coroutine = consume_queue(
             setup.routes,
             options_from(self.options or {}),
@@ -60,7 +65,7 @@ class ConsumeQueueOperator(TransferStageOperator):
             open_queue=access.open,
             run=setup.run,
             attempt=context["ti"].try_number,
-            open_store=setup.prepare_stores(),
+            open_store=stores,
             state=setup.state.location,
             state_conn_id=setup.state.conn_id,
         )
@@ -73,3 +78,7 @@ class ConsumeQueueOperator(TransferStageOperator):
         )  # fmt: skip
         result.raise_if_failed()
         return result.to_json()
+
+    def flows_at_start(self) -> Sequence[Flow]:
+        """Return the folders of the routes, as their files are now."""
+        return flows_of_routes(self.route_ids)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_bridge.transfer_lineage import Flow, flow_of
 from airflow_bridge.transfer_tables import plan_lines
 from operators.transfer_stage import REQUEST_KEY, TransferStageOperator
 
@@ -19,18 +22,33 @@ class PlanTransferOperator(TransferStageOperator):
     """
 
     def run_stage(self, context: Context) -> list[dict[str, Any]]:
+        from skyferry.lineage import facet_of_plan
         from skyferry.stages import plan_transfer
 
         transfer = self.transfer_of(context)
+        stores = transfer.prepare_stores()
+        flows = _reading(flow_of(transfer.source, transfer.destination, stores=stores))
+        self.remember_lineage(flows)
         coroutine = plan_transfer(
             transfer.request,
             run=transfer.run,
-            open_store=transfer.prepare_stores(),
+            open_store=stores,
             state=transfer.state.location,
             state_conn_id=transfer.state.conn_id,
         )
         plan = self.run_coroutine(coroutine)
+        facet = facet_of_plan(plan.totals, route=transfer.request.id, records=transfer.records_url)
+        self.remember_lineage(flows, facet)
         context["ti"].xcom_push(key=REQUEST_KEY, value=transfer.pinned_request())
         for line in plan_lines(transfer.request, plan):
             self.log.info("%s", line)
         return [] if transfer.request.dry_run else [batch.to_json() for batch in plan.batches]
+
+    def flows_at_start(self) -> Sequence[Flow]:
+        """Return what a plan looks at."""
+        return _reading(*super().flows_at_start())
+
+
+def _reading(*flows: Flow) -> list[Flow]:
+    """Leave out the destination: a plan writes nothing there."""
+    return [replace(flow, destination=None) for flow in flows]

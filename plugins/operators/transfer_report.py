@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_bridge.transfer_lineage import dataset_name, no_lineage, transfer_lineage
+from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_tables import report_lines
 from operators.transfer_stage import TransferStageOperator
 from skyferry.errors import TransferError, TransferIncompleteError
@@ -13,7 +13,6 @@ from skyferry.errors import TransferError, TransferIncompleteError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_bridge.transfer_lineage import Lineage
     from airflow_bridge.transfer_setup import TransferSetup
     from skyferry.report import Report
 
@@ -27,10 +26,6 @@ class ReportTransferOperator(TransferStageOperator):
     It runs after everything else and decides the state of the whole run: without it, a run whose copies failed would
     count as a success, because its last task ran. The report is this task's XCom, also when it fails.
     """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._lineage: Lineage | None = None
 
     def run_stage(self, context: Context) -> dict[str, Any]:
         is_planned = self.pinned_request(context) is not None
@@ -54,6 +49,7 @@ class ReportTransferOperator(TransferStageOperator):
             raise TransferIncompleteError(f"nothing was transferred: {_PLAN_FAILED}") from None
 
     def _report(self, transfer: TransferSetup, *, is_planned: bool) -> Report:
+        from skyferry.lineage import facet_of_report
         from skyferry.stages import report_transfer
 
         stores = transfer.prepare_stores()
@@ -68,17 +64,6 @@ class ReportTransferOperator(TransferStageOperator):
         if not is_planned:
             # There may be an older plan of this run, whose numbers must not turn a failed one green.
             report = replace(report, state="failed", problems=report.problems or (_PLAN_FAILED,))
-        self._lineage = transfer_lineage(
-            dataset_name(transfer.source.location, account_name=stores.account_name(transfer.source)),
-            dataset_name(transfer.destination.location, account_name=stores.account_name(transfer.destination)),
-            report=report.to_json(),
-        )
+        facet = facet_of_report(report)
+        self.remember_lineage([flow_of(transfer.source, transfer.destination, stores=stores, facet=facet)], facet)
         return report
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage:
-        """Return what the run read and wrote."""
-        return self._lineage or no_lineage()
-
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage:
-        """Return what the run read and wrote before it failed."""
-        return self._lineage or no_lineage()

@@ -6,14 +6,19 @@ from abc import abstractmethod
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, get_current_context
 
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
-from airflow_bridge.transfer_setup import TransferSetup, setup_from_run
+from airflow_bridge.transfer_lineage import Flow, flow_of, lineage_of
+from airflow_bridge.transfer_setup import TransferSetup, places_of_run, setup_from_run
+from skyferry.errors import TransferError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_bridge.transfer_lineage import Lineage
+    from skyferry.lineage import TransferFacet
 
 PLAN_TASK_ID = "plan"
 COPY_TASK_ID = "copy"
@@ -39,6 +44,8 @@ class TransferStageOperator(BaseOperator):
         super().__init__(**kwargs)
         self.route_id = route_id
         self._runner: StageRunner | None = None
+        self._flows: Sequence[Flow] = ()
+        self._facet: TransferFacet | None = None
 
     def execute(self, context: Context) -> Any:
         """Run the stage; raises `StageFailed`, already logged, for everything that was foreseen."""
@@ -68,3 +75,33 @@ class TransferStageOperator(BaseOperator):
         """Return the request the plan left; None when the plan did not get that far."""
         pinned: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=PLAN_TASK_ID, key=REQUEST_KEY)
         return pinned
+
+    def remember_lineage(self, flows: Sequence[Flow], facet: TransferFacet | None = None) -> None:
+        """Keep what this stage reads and writes, for the moment the OpenLineage provider asks."""
+        self._flows = flows
+        self._facet = facet
+
+    def get_openlineage_facets_on_start(self) -> Lineage:
+        """Return the folders the stage is about to read and write.
+
+        Those of Azure are told at the end: their names need the connection, and asking for it here would let a lineage
+        backend that hangs break the task's talk with Airflow.
+        """
+        return lineage_of(self.flows_at_start())
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage:
+        """Return what the stage read and wrote."""
+        del task_instance
+        return lineage_of(self._flows, facet=self._facet)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage:
+        """Return what the stage really read and wrote before it failed or was stopped."""
+        return self.get_openlineage_facets_on_complete(task_instance)
+
+    def flows_at_start(self) -> Sequence[Flow]:
+        """Return what can be known from the run's conf; nothing when that is wrong."""
+        try:
+            source, destination = places_of_run(get_current_context()["dag_run"], route_id=self.route_id)
+        except TransferError:
+            return ()
+        return (flow_of(source, destination, stores=None),)

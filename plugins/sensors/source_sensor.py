@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, PokeReturnValue
 
+from airflow_bridge.lineage_datasets import dataset_name
 from airflow_bridge.source_watch import SourceWatch
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
@@ -39,6 +40,7 @@ class SourceSensor(WaitingSensor):
         super().__init__(inlets=inlets, **kwargs)
         self.watch = watch
         self.asset = asset
+        self._account_name = ""
 
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Look for oneself once the trigger has rung; defer again when it was for nothing."""
@@ -64,6 +66,7 @@ class SourceSensor(WaitingSensor):
         count, size = detection.objects, detection.size_bytes
         self.log.info("%s%d new (%d bytes) in %s: %s", about, count, size, self.watch.url, names)
         keeper.move_on(detection.watermark)
+        self._account_name = self.watch.account_name()
         return PokeReturnValue(is_done=True, xcom_value=detection.to_json())
 
     def trigger(self, context: Context, *, ends_at: float) -> SourceWatchTrigger:
@@ -78,6 +81,10 @@ class SourceSensor(WaitingSensor):
     def nothing_found(self) -> str:
         """Return what to say when the time is up."""
         return f"nothing new in {self.watch.url}"
+
+    def watched_dataset(self) -> tuple[str, str] | None:
+        """Return the folder; one of Azure is known only when the connection was asked for."""
+        return dataset_name(self.watch.location, account_name=self._account_name)
 
 
 def _listed(assets: Any) -> list[Any]:

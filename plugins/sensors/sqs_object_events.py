@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import PokeReturnValue
 
+from airflow_bridge.lineage_datasets import queue_dataset_name
 from airflow_bridge.queue_watch import look_at_queue
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
@@ -58,3 +59,7 @@ class SqsObjectEventsSensor(WaitingSensor):
     def nothing_found(self) -> str:
         """Return what to say when the time is up."""
         return f"no message in {self.queue_url}"
+
+    def watched_dataset(self) -> tuple[str, str]:
+        """Return the queue."""
+        return queue_dataset_name(self.queue_url)

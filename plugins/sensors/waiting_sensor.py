@@ -13,11 +13,14 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
+from airflow_bridge.transfer_lineage import input_lineage
 from airflow_bridge.transfer_retry import TransferRetryPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, PokeReturnValue
     from airflow.triggers.base import BaseTrigger
+
+    from airflow_bridge.transfer_lineage import Lineage
 
 _RETRY_DELAY = timedelta(seconds=5)
 _TRIGGER_GRACE_SECONDS = 300.0
@@ -68,6 +71,10 @@ class WaitingSensor(BaseSensorOperator):
     def nothing_found(self) -> str:
         """Return what to say when the time is up."""
 
+    @abstractmethod
+    def watched_dataset(self) -> tuple[str, str] | None:
+        """Return namespace and name of what is watched, for lineage; asks nobody."""
+
     def execute(self, context: Context) -> Any:
         """Wait until there is something; raises `StageFailed`, already logged, for everything foreseen."""
         if not self.manual_runs_wait and context["dag_run"].run_type == _MANUAL:
@@ -102,6 +109,19 @@ class WaitingSensor(BaseSensorOperator):
         """Stop looking; nothing was begun that would have to be undone."""
         if self.runner is not None:
             self.runner.stop()
+
+    def get_openlineage_facets_on_start(self) -> Lineage:
+        """Return what is watched; a look reads nothing, so there are no statistics."""
+        return input_lineage(self.watched_dataset())
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage:
+        """Return what was watched."""
+        del task_instance
+        return input_lineage(self.watched_dataset())
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Lineage:
+        """Return what was watched."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _time_is_up(self) -> None:
         message = f"{self.nothing_found()} within {self.timeout:g} seconds"

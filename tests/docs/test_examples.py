@@ -24,7 +24,7 @@ from tests.docs.pages import PROJECT, Block, blocks, page, pages
 
 KINDS = {
     "bash": {""},
-    "json": {"conf", "conf-of-route", "connection", "policy", "report"},
+    "json": {"conf", "conf-of-route", "connection", "policy", "report", "transport"},
     "yaml": {"route", "defaults", "workflow"},
     "python": {"dag"},
     "text": {"message", "tree"},
@@ -76,6 +76,15 @@ def test_a_report_has_every_field_and_adds_up(block: Block) -> None:
     ends = ("objects_copied", "objects_skipped", "objects_refused", "objects_failed")
     assert report["objects_planned"] == sum(report[name] for name in ends)
     assert sum(report["verified_by"].values()) == report["objects_copied"]
+
+
+@pytest.mark.parametrize("block", blocks("json", "transport"), ids=str)
+def test_a_lineage_transport_is_one(block: Block) -> None:
+    from openlineage.client.transport.http import HttpConfig
+
+    # tests/e2e/test_lineage.py sends through it to servers that do not answer.
+    config = HttpConfig.from_dict(json.loads(block.text))
+    assert (config.timeout, config.retry["total"]) == (1, 0)
 
 
 @pytest.mark.parametrize("block", blocks("json", "policy"), ids=str)

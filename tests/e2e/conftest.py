@@ -122,7 +122,7 @@ class Runner:
         dag_run = self._bag.dags[dag_id].test(run_conf=conf)
         printed = self._capture.readouterr()
         instances = dag_run.get_task_instances()
-        xcoms = _xcoms(dag_run.dag_id, dag_run.run_id)
+        xcoms = read_xcoms(dag_run.dag_id, dag_run.run_id)
         return Ended(
             state=str(dag_run.state),
             report=next(iter(xcoms.get(("report", "return_value"), [])), None),
@@ -147,7 +147,7 @@ def _drop_dead_log_handlers() -> None:
                 logger.removeHandler(handler)  # type: ignore[union-attr]  # placeholders have no handlers
 
 
-def _xcoms(dag_id: str, run_id: str) -> dict[tuple[str, str], list[Any]]:
+def read_xcoms(dag_id: str, run_id: str) -> dict[tuple[str, str], list[Any]]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import select

@@ -60,7 +60,7 @@ def test_transfer_and_its_lineage(airflow_database, buckets, tmp_path):
     [event] = [event for event in map(json.loads, events.read_text().splitlines()) if is_end_of_report(event)]
     [read], [written] = event["inputs"], event["outputs"]
     assert (read["namespace"], read["name"]) == (f"s3://{source.name}", "/")
-    assert written["namespace"] == f"wasbs://{destination.name}@devstoreaccount1.blob.core.windows.net"
+    assert written["namespace"] == f"wasbs://{destination.name}@devstoreaccount1.dfs.core.windows.net"
     assert written["name"] == "raw"
     statistics = written["outputFacets"]["outputStatistics"]
     assert (statistics["size"], statistics["fileCount"]) == (1, 1)

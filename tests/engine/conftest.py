@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skyferry import attempts as attempts_module
-from skyferry.batch_copy import BatchResult
+from skyferry.batch_tally import BatchResult
 from skyferry.report import Report
 from skyferry.request import request_from_conf
 from skyferry.stages import Batch, Plan, Run, copy_batch, plan_transfer, report_transfer

@@ -162,8 +162,8 @@ def brake_text(route: QueueRoute, kept: int) -> str:
     request = route.request
     return (
         f'route "{route.id}": {kept:,} more objects are gone from {request.source} than the {route.max_deletes:,} that'
-        f" one run may delete (max_deletes); they are still at {request.destination}, and their messages are in the queue."
-        " Pause this DAG and look whether they were meant to go; then raise max_deletes, or let each run delete as many"
+        f" one run may delete (max_deletes); they are still at {request.destination}, and their messages in the queue;"
+        " pause this DAG and look whether they were meant to go, then raise max_deletes or let each run delete as many"
     )
 
 

@@ -9,6 +9,7 @@ Whoever dies at any point leaves its messages in the queue.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ _BODIES_BYTES = 2 * 2**20
 
 _LARGE_BODY_BYTES = 64 * 1024
 _DELETE_ROUNDS = 3
+_END_SECONDS = 5.0
 _MAX_BACK_OFF_SECONDS = 900
 
 
@@ -74,7 +76,8 @@ class QueueConsumer:
     async def consume(self) -> Consumption:
         """Work until the queue is empty or a budget is spent; then finish what was received.
 
-        Stopped (cancelled), it gives back what it holds; receipts of what was copied are on record.
+        Stopped (cancelled), it gives back what it holds, after at most `wait_seconds` and ten more; receipts of what
+        was copied are on record.
 
         Raises:
             TransferError: The queue or the state folder cannot be used. What happens to single objects and messages
@@ -115,7 +118,13 @@ class QueueConsumer:
                     self._start(messages)
         finally:
             if receiving is not None:
-                receiving.cancel()
+                await self._end_receiving(receiving)
+
+    async def _end_receiving(self, receiving: asyncio.Task[list[QueueMessage]]) -> None:
+        """Let a request to receive come to its end: what the queue handed to nobody would stay hidden for long."""
+        with contextlib.suppress(TransferError, TimeoutError):
+            async with asyncio.timeout(self._options.wait_seconds + _END_SECONDS):
+                await receiving
 
     def _spent_budget(self) -> EndedBecause | None:
         if self._totals.messages["received"] >= self._options.max_messages:

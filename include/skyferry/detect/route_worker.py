@@ -12,7 +12,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from skyferry.batch_copy import MAX_LOOKS, BatchCopier, BatchResult, CopyOptions, receipt_of
+from skyferry.batch_copy import MAX_LOOKS, BatchCopier, CopyOptions, receipt_of
+from skyferry.batch_tally import BatchResult
 from skyferry.byte_budget import ByteBudget
 from skyferry.detect.deletion_brake import DeletionBrake
 from skyferry.detect.message_work import ObjectTrouble, RouteRecord
