@@ -24,7 +24,11 @@ _KEY_FIELD = "data"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferSetup:
-    """One transfer, ready for its stages."""
+    """One transfer, ready for its stages.
+
+    Attributes:
+        is_reconciliation: A queue feeds the route, and this run lists the route's own source.
+    """
 
     request: TransferRequest
     run: Run
@@ -32,6 +36,7 @@ class TransferSetup:
     destination: StoreUse
     state: StoreUse
     known_connections: tuple[str, ...]
+    is_reconciliation: bool = False
 
     @property
     def records_url(self) -> str:
@@ -81,6 +86,7 @@ def setup_from_run(
         destination=destination,
         state=state_use(defaults),
         known_connections=(*defaults.connections, *(use.conn_id for use in route_uses)),
+        is_reconciliation=route is not None and route.queue is not None and request.source == route.source.url,
     )
 
 

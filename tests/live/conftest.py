@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,24 @@ class Live:
             self.s3.create_bucket(Bucket=bucket)
         self.inbox.mkdir()
         self.sqs.create_queue(QueueName=QUEUE)
-        rules = [
-            {
-                "QueueArn": f"arn:aws:sqs:us-east-1:123456789012:{QUEUE}",
-                "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
-                "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "queue/"}]}},
-            }
-        ]
+        self._send_events()
+
+    def _send_events(self) -> None:
+        rule = {
+            "QueueArn": f"arn:aws:sqs:us-east-1:123456789012:{QUEUE}",
+            "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "queue/"}]}},
+        }
         self.s3.put_bucket_notification_configuration(
-            Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": rules}
+            Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [rule]}
         )
+
+    @contextmanager
+    def without_events(self) -> Iterator[None]:
+        """Let the bucket tell the queue of nothing for a while: these events are lost."""
+        self.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+        yield
+        self._send_events()
 
     @property
     def queue_url(self) -> str:
@@ -102,6 +111,20 @@ class Live:
         """Return the runs of a DAG, the oldest first."""
         found: list[dict[str, Any]] = self.get(f"dags/{dag_id}/dagRuns", order_by="run_after", limit=100)["dag_runs"]
         return found
+
+    def start(self, dag_id: str) -> str:
+        """Start a run as somebody would, and return its id."""
+        answer = self._http.post(
+            f"/api/v2/dags/{dag_id}/dagRuns",
+            json={"logical_date": None},
+            headers={"Authorization": f"Bearer {self._token()}"},
+        )
+        answer.raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run."""
+        return str(self.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def report(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Return the report of a run."""

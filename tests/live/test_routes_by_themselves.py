@@ -73,6 +73,17 @@ def test_a_burst_while_a_run_is_under_way_arrives_and_costs_few_empty_runs(live:
     assert len(empty) <= MOST_EMPTY_RUNS
 
 
+def test_a_listing_run_copies_what_no_event_told_of_and_counts_it(live: Live) -> None:
+    with live.without_events():
+        live.put("queue/second/lost/1")
+        live.put("queue/second/lost/2")
+    run_id = live.start("transfer__second")
+    eventually(lambda: live.state("transfer__second", run_id) in ("success", "failed"), "the run to end")
+    report = live.report("transfer__second", run_id)
+    assert (report["state"], report["objects_copied"], report["missed_by_events"]) == ("success", 2, 2)
+    assert {"lost/1", "lost/2"} <= live.arrived("second/")
+
+
 def test_nothing_is_stranded_when_scheduler_and_triggerer_are_killed(live: Live) -> None:
     keys = {f"kills/{number:03d}" for number in range(40)}
     putting = threading.Thread(target=_put_slowly, args=(live, sorted(keys)))
