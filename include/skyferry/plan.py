@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from skyferry.attempts import Attempts
@@ -74,6 +75,7 @@ class Planner:
         self._source_prefix = request.source_location.prefix
         self._destination_prefix = request.destination_location.prefix
         self._feeds_itself_possible = request.source_conn_id == request.destination_conn_id
+        self._filter = request.object_filter
         self._collisions = CollisionDetector(destination.kind)
         self.attempts = Attempts()
         self._comparer = Comparer(
@@ -85,7 +87,7 @@ class Planner:
         )
 
     async def decisions(self) -> AsyncIterator[PlannedObject]:
-        """Yield a decision for every selected object, in key order.
+        """Yield a decision for every object that is selected by name, in key order.
 
         Raises:
             RequestError: `data` names one object, and there is none of that name.
@@ -98,8 +100,9 @@ class Planner:
     async def decide_now(self, source_key: str) -> PlannedObject | None:
         """Return the decision for one object by what both sides show now; None when the source shows nothing.
 
-        For objects that come one by one, in any order: names that collide only with each other (`a` and `a/b`) are left
-        to the destination. Costs two requests, and more where content has to be compared.
+        The name is not asked about (see `ObjectFilter.names`), size and age are. For objects that come one by one, in
+        any order: names that collide only with each other (`a` and `a/b`) are left to the destination. Costs two
+        requests, and more where content has to be compared.
 
         Raises:
             TransferError: One side could not be looked at.
@@ -145,6 +148,10 @@ class Planner:
                 return True
         return False
 
+    def _narrowed(self, selection: Selection) -> str:
+        """Return what every selected name begins with; nothing is selected when `data` and `include` disagree."""
+        return max(selection.literal_prefix, self._filter.included_prefix, key=len)
+
     async def _pairs(self, selection: Selection) -> AsyncIterator[_Pair]:
         sources = self._selected(selection)
         found_by_key = _Follower(self._destination_listing(selection), self._destination_prefix)
@@ -156,11 +163,12 @@ class Planner:
     async def _selected(self, selection: Selection) -> AsyncIterator[ObjectInfo]:
         if selection.kind == "key":
             info = await self.attempts.call(lambda: self._source.stat(self._source_prefix + selection.data))
-            if info is not None:
+            if info is not None and self._filter.includes(selection.data):
                 yield info
             return
-        async for info in self._listing(self._source, self._source_prefix + selection.literal_prefix):
-            if selection.matches(info.key.removeprefix(self._source_prefix)):
+        async for info in self._listing(self._source, self._source_prefix + self._narrowed(selection)):
+            relative_key = info.key.removeprefix(self._source_prefix)
+            if selection.matches(relative_key) and self._filter.includes(relative_key):
                 yield info
 
     async def _destination_listing(self, selection: Selection) -> AsyncIterator[ObjectInfo]:
@@ -171,8 +179,7 @@ class Planner:
             if info is not None:
                 yield info
             return
-        prefix = self._destination_prefix + selection.literal_prefix
-        async for info in self._listing(self._destination, prefix):
+        async for info in self._listing(self._destination, self._destination_prefix + self._narrowed(selection)):
             yield info
 
     def _listing(self, store: Store, prefix: str) -> AsyncIterator[ObjectInfo]:
@@ -189,7 +196,8 @@ class Planner:
             source_prefix=self._source_prefix,
             destination_kind=self._destination.kind,
         )
-        skipped = source.unreadable_because or marker
+        unwanted = "" if marker else self._filter.unwanted_because(source, now=datetime.now(UTC))
+        skipped = source.unreadable_because or marker or unwanted
         return _Pair(
             source=source,
             destination_key=destination_key,

@@ -137,10 +137,14 @@ def _is_last_of_section(name: str) -> bool:
 def _value_text(schema: dict[str, JsonValue]) -> str:
     if "enum" in schema:
         return ", ".join(_code(option) for option in cast("list[JsonValue]", schema["enum"]))
-    if schema["type"] == "boolean":
+    kind = schema["type"][0] if isinstance(schema["type"], list) else schema["type"]
+    if kind == "boolean":
         return "`true`, `false`"
-    if schema["type"] == "integer":
+    if kind == "integer":
         return f"{schema['minimum']:,} to {schema['maximum']:,}"
+    if kind == "array":
+        example = cast("list[JsonValue]", schema["examples"])[0]
+        return f"a list of at most {schema['maxItems']}, for example {_code(example)}"
     return "text, for example " + ", ".join(_code(each) for each in cast("list[JsonValue]", schema["examples"]))
 
 

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from skyferry.errors import RequestError
+from skyferry.object_filter import MAX_PATTERNS, ObjectFilter, parse_patterns
 from skyferry.selection import MAX_DATA_CHARACTERS, Selection
 from skyferry.urls import URL_PATTERN, Kind, Location, ensure_disjoint, parse_location
 from skyferry.validation_text import found_text, problem_text, reason_error, unknown_name_text
@@ -31,6 +32,8 @@ OnConflict = Literal["replace_if_different", "skip", "replace", "fail"]
 Verify = Literal["checksum", "readback"]
 
 MIB = 1024**2
+MAX_AGE_SECONDS = 10 * 366 * 24 * 3600
+MAX_SIZE_BYTES = 1024**5
 ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Route ids: they become part of DAG ids, file names and lineage names."""
 
@@ -48,6 +51,7 @@ DEFAULT_CONN_IDS: Mapping[Kind, str] = {
 _MAX_PROBLEMS_SHOWN = 8
 _ID_RULE = "1 to 63 lower-case letters, digits, _ and -, beginning with a letter or digit"
 _CONN_ID_RULE = "the id of an Airflow connection (at most 200 letters, digits and _-.#!()/:\\), or nothing"
+_PATTERNS_RULE = f"a list of at most {MAX_PATTERNS} keys, folders or globs"
 _URL_RULE = "a URL such as s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or file:///folder"
 
 
@@ -87,6 +91,54 @@ class TransferRequest(BaseModel):
         examples=["2026/", "**/*.csv", "2026/may.csv"],
         max_length=MAX_DATA_CHARACTERS,
         json_schema_extra={"section": "What", "expected": "a key, a folder, a glob, or nothing for everything"},
+    )
+    include: tuple[str, ...] = Field(
+        default=(),
+        title="Include",
+        description="Only objects that one of these takes: keys, folders or globs as in `data`; empty for all.",
+        examples=[["**/*.csv", "2026/"]],
+        strict=False,
+        max_length=MAX_PATTERNS,
+        json_schema_extra={"section": "Which objects", "expected": _PATTERNS_RULE},
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        title="Exclude",
+        description="No objects that one of these takes, included or not.",
+        examples=[["tmp/", "**/*.part"]],
+        strict=False,
+        max_length=MAX_PATTERNS,
+        json_schema_extra={"section": "Which objects", "expected": _PATTERNS_RULE},
+    )
+    min_age_seconds: int = Field(
+        default=0,
+        title="Minimum age in seconds",
+        description="Younger objects are skipped, and taken by a later run.",
+        examples=[30],
+        ge=0,
+        le=MAX_AGE_SECONDS,
+        json_schema_extra={"section": "Which objects"},
+    )
+    min_size_bytes: int = Field(
+        default=0,
+        title="Minimum size in bytes",
+        description="Smaller objects are skipped; 1 skips the empty ones.",
+        examples=[1],
+        ge=0,
+        le=MAX_SIZE_BYTES,
+        json_schema_extra={"section": "Which objects"},
+    )
+    max_size_bytes: int | None = Field(
+        default=None,
+        title="Maximum size in bytes",
+        description="Larger objects are skipped; empty for no limit.",
+        examples=[5 * 1024 * MIB],
+        ge=0,
+        le=MAX_SIZE_BYTES,
+        json_schema_extra={
+            "section": "Which objects",
+            "expected": f"a whole number from 0 to {MAX_SIZE_BYTES:,}, or nothing for no limit",
+        },
     )
     keep_source: bool = Field(
         default=True,
@@ -192,6 +244,17 @@ class TransferRequest(BaseModel):
         except RequestError as error:
             raise _as_problem(error) from error
 
+    @field_validator("include", "exclude", mode="after")
+    @classmethod
+    def _are_patterns(cls, values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # Airflow's form sends "" for an empty line, and whoever left one there did not mean everything.
+        patterns = tuple(value for value in values if value)
+        try:
+            parse_patterns(patterns, what=str(info.field_name))
+        except RequestError as error:
+            raise _as_problem(error) from error
+        return patterns
+
     @field_validator("source_conn_id", "destination_conn_id", mode="after")
     @classmethod
     def _default_connection(cls, value: str, info: ValidationInfo) -> str:
@@ -204,6 +267,14 @@ class TransferRequest(BaseModel):
                 RequestError(f"{info.field_name} is set, but the {side} is a local folder, which needs no connection")
             )
         return value or DEFAULT_CONN_IDS[kind]
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> Self:
+        try:
+            self.object_filter  # noqa: B018 - making it checks the sizes against each other
+        except RequestError as error:
+            raise _as_problem(error) from error
+        return self
 
     @model_validator(mode="after")
     def _does_not_feed_itself(self) -> Self:
@@ -232,16 +303,29 @@ class TransferRequest(BaseModel):
         """The objects `data` means."""
         return Selection.parse(self.data)
 
+    @property
+    def object_filter(self) -> ObjectFilter:
+        """What `data`, `include`, `exclude`, the minimum age and the sizes mean together."""
+        return ObjectFilter(
+            data=self.data,
+            include=self.include,
+            exclude=self.exclude,
+            min_age_seconds=self.min_age_seconds,
+            min_size_bytes=self.min_size_bytes,
+            max_size_bytes=self.max_size_bytes,
+        )
+
     def to_conf(self) -> dict[str, JsonValue]:
         """Return the request as `dag_run.conf` holds it; `request_from_conf` gives it back."""
-        return self.model_dump(by_alias=True)
+        return self.model_dump(mode="json", by_alias=True)
 
 
 def request_from_conf(conf: Mapping[str, object] | None) -> TransferRequest:
     """Return the request a `dag_run.conf` holds, or one error that names all that is wrong with it.
 
-    Optional texts (id, data, connection ids) may be null, which is what Airflow's form sends for a field that was
-    emptied; they then have their default. Takes time in proportion to the conf, and no more memory than it has already.
+    A parameter that may hold nothing (a text, a list, a bound) may be null, which is what Airflow's form sends for a
+    field that was emptied; it then has its default. Takes time in proportion to the conf, and no more memory than it
+    has already.
 
     Raises:
         RequestError: Each wrong field with what was expected and found; values are shortened, connection ids not shown.
@@ -273,15 +357,16 @@ def parameter_names() -> tuple[str, ...]:
 def params_schema() -> dict[str, dict[str, JsonValue]]:
     """Return for each parameter its JSON schema, as Airflow's Params take it: `Param(default, **schema)`.
 
-    Holds type, title, description, section, and enum, examples, minimum, maximum, pattern, maxLength where they apply.
-    Optional texts may be null: Airflow's form sends null for an empty field, and calls a field required that cannot be.
+    Holds type, title, description, section, and enum, examples, items, minimum, maximum, pattern, maxLength, maxItems
+    where they apply. What may hold nothing may be null: Airflow's form sends null for an empty field, and calls a field
+    required that cannot be.
     """
     properties = cast("dict[str, dict[str, JsonValue]]", TransferRequest.model_json_schema()["properties"])
     schemas: dict[str, dict[str, JsonValue]] = {}
     for name in parameter_names():
-        schema = {key: value for key, value in properties[name].items() if key not in {"default", "expected"}}
+        schema = {key: value for key, value in _flat(properties[name]).items() if key not in {"default", "expected"}}
         if name in _nullable_names():
-            schema["type"] = ["string", "null"]
+            schema["type"] = [schema["type"], "null"]
         schemas[name] = schema
     return schemas
 
@@ -289,18 +374,26 @@ def params_schema() -> dict[str, dict[str, JsonValue]]:
 def params_defaults() -> dict[str, JsonValue]:
     """Return the default of each parameter that has one; `source` and `destination` have none."""
     return {
-        field.alias or name: field.default
+        field.alias or name: list(field.default) if isinstance(field.default, tuple) else field.default
         for name, field in TransferRequest.model_fields.items()
         if not field.is_required()
     }
 
 
 def _nullable_names() -> tuple[str, ...]:
+    """Return the parameters that may hold nothing: optional texts, and what is empty or 0 unless it is given."""
     return tuple(
         field.alias or name
         for name, field in TransferRequest.model_fields.items()
-        if field.annotation is str and not field.is_required()
+        if not field.is_required()
+        and (field.annotation is str or (field.annotation is not bool and field.default in ((), 0, None)))
     )
+
+
+def _flat(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the schema of a value that may be null as if it might not; Airflow's form reads no `anyOf`."""
+    branches = cast("list[dict[str, JsonValue]]", schema.get("anyOf", [{}]))
+    return {key: value for key, value in schema.items() if key != "anyOf"} | branches[0]
 
 
 def _as_problem(error: RequestError) -> PydanticCustomError:

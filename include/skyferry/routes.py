@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from skyferry.config_folder import absolute_url, config_folder, read_model
 from skyferry.errors import RequestError, RouteConfigError, UnknownRouteError
+from skyferry.object_filter import ObjectFilter, parse_patterns
 from skyferry.queue_groups import group_by_queue
 from skyferry.request import (
     CONN_ID_PATTERN,
@@ -32,7 +33,6 @@ from skyferry.request import (
     OnConflict,
     TransferRequest,
     Verify,
-    params_defaults,
     params_schema,
 )
 from skyferry.route_detection import DETECT_RULE, Detect, DetectFiles, DetectQueue
@@ -61,20 +61,20 @@ _SCHEMAS = params_schema()
 def _like_parameter(name: str) -> FieldInfo:
     """Return the field of a route that holds a parameter of the request: the same texts, bounds and default."""
     schema = _SCHEMAS[name]
-    default = params_defaults()[name]
     parameter = next(field for key, field in TransferRequest.model_fields.items() if (field.alias or key) == name)
     extra = parameter.json_schema_extra if isinstance(parameter.json_schema_extra, dict) else {}
     expected = {key: value for key, value in extra.items() if key == "expected"}
     return cast(
         "FieldInfo",
         Field(
-            default=default,
+            default=parameter.default,
             title=cast("str", schema["title"]),
             description=cast("str", schema["description"]),
             examples=cast("list[JsonValue]", schema["examples"]),
             ge=cast("int | None", schema.get("minimum")),
             le=cast("int | None", schema.get("maximum")),
-            max_length=cast("int | None", schema.get("maxLength")),
+            max_length=cast("int | None", schema.get("maxLength", schema.get("maxItems"))),
+            strict=False if isinstance(parameter.default, tuple) else None,
             json_schema_extra=expected or None,
         ),
     )
@@ -132,6 +132,35 @@ class RouteDestination(_Place):
     )
 
 
+class RouteSelect(BaseModel):
+    """Which objects below the source a route takes, beside what `data` says."""
+
+    model_config = _MODEL
+
+    include: tuple[str, ...] = _like_parameter("include")  # type: ignore[assignment]
+    exclude: tuple[str, ...] = _like_parameter("exclude")  # type: ignore[assignment]
+    min_age_seconds: int = _like_parameter("min_age_seconds")  # type: ignore[assignment]
+    min_size_bytes: int = _like_parameter("min_size_bytes")  # type: ignore[assignment]
+    max_size_bytes: int | None = _like_parameter("max_size_bytes")  # type: ignore[assignment]
+
+    @field_validator("include", "exclude", mode="after")
+    @classmethod
+    def _are_patterns(cls, values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        try:
+            parse_patterns(values, what=str(info.field_name))
+        except RequestError as error:
+            raise reason_error(str(error)) from error
+        return values
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> Self:
+        try:
+            ObjectFilter(**self.model_dump())
+        except RequestError as error:
+            raise reason_error(str(error)) from error
+        return self
+
+
 class RouteCopy(BaseModel):
     """How a route copies."""
 
@@ -182,6 +211,9 @@ class Route(BaseModel):
     source: RouteSource = Field(title="Source", description="Where the objects are.")
     destination: RouteDestination = Field(title="Destination", description="Where the copies go.")
     data: str = _like_parameter("data")  # type: ignore[assignment]
+    select: RouteSelect = Field(
+        default_factory=RouteSelect, title="Select", description="Which of them by name, age and size."
+    )
     detect: Detect | None = Field(
         default=None,
         title="Detect",
@@ -334,6 +366,7 @@ class Route(BaseModel):
             destination_conn_id=self.destination.conn_id,
             create_destination=self.destination.create,
             data=self.data,
+            **self.select.model_dump(),
             copy=self.copying.keep_source,
             on_conflict=self.copying.on_conflict,
             verify=self.copying.verify,

@@ -9,19 +9,9 @@ from skyferry.routes import Route
 
 def watch_of_route(route: Route, detect: DetectObjects | DetectFiles) -> SourceWatch:
     """Return the look at a route's source; the later it is asked for, the newer is the route file it goes by."""
-    include = (route.data,) if route.data else ()
+    narrowed = {"url": route.source.url, "data": route.data, **route.select.model_dump()}
     if isinstance(detect, DetectFiles):
         return SourceWatch(
-            kind="files",
-            url=route.source.url,
-            include=include,
-            settle_seconds=detect.settle_seconds,
-            done_suffix=detect.done_suffix,
+            kind="files", settle_seconds=detect.settle_seconds, done_suffix=detect.done_suffix, **narrowed
         )
-    return SourceWatch(
-        kind="objects",
-        url=route.source.url,
-        conn_id=route.source.conn_id,
-        include=include,
-        overlap_seconds=detect.overlap_seconds,
-    )
+    return SourceWatch(kind="objects", conn_id=route.source.conn_id, overlap_seconds=detect.overlap_seconds, **narrowed)

@@ -12,9 +12,9 @@ from airflow_bridge.transfer_connections import StoreUse
 from skyferry.attempts import Attempts
 from skyferry.defaults import check_local_root, load_defaults
 from skyferry.detect.new_objects import DEFAULT_OVERLAP_SECONDS, Detection, find_new_objects
-from skyferry.detect.object_filter import ObjectFilter
 from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS, find_settled_files
 from skyferry.errors import RequestError
+from skyferry.object_filter import ObjectFilter
 from skyferry.request import DEFAULT_CONN_IDS
 from skyferry.urls import Location, parse_location
 
@@ -40,6 +40,7 @@ class SourceWatch:
     kind: Literal["objects", "files"]
     url: str
     conn_id: str = ""
+    data: str = ""
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     min_age_seconds: float = 0.0
@@ -65,6 +66,7 @@ class SourceWatch:
     def filter(self) -> ObjectFilter:
         """Return what counts by name, size and age."""
         return ObjectFilter(
+            data=self.data,
             include=self.include,
             exclude=self.exclude,
             min_age_seconds=self.min_age_seconds,

@@ -40,11 +40,14 @@ def _form_schemas() -> dict[str, dict[str, Any]]:
     """Return the parameters' schemas as the form wants them.
 
     The first section lies where it is shown without a click. Help texts lose their backticks: the form shows a
-    `description` as it is, and the code in a `description_md` so large that it covers the line above.
+    `description` as it is, and the code in a `description_md` so large that it covers the line above. A list loses its
+    examples: the form would offer them as the only choices, and not a field to write into.
     """
     schemas: dict[str, dict[str, Any]] = {}
     for name, schema in params_schema().items():
         section = _UNFOLDED_SECTION if schema["section"] == _FIRST_SECTION else schema["section"]
         description = str(schema["description"]).replace("`", '"')
         schemas[name] = {**schema, "section": section, "description": description}
+        if "items" in schema:
+            del schemas[name]["examples"]
     return schemas

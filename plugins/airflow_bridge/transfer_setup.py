@@ -18,8 +18,8 @@ from skyferry.state import Run
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
 
-_KEY_FIELD = "data"
-"""The one parameter that may hold the name of an object."""
+_KEY_FIELDS = ("data", "include", "exclude")
+"""The parameters that may hold names of objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,9 @@ class TransferSetup:
     def pinned_request(self) -> dict[str, Any]:
         """Return the request for the later stages of this run, whatever becomes of the route file meanwhile.
 
-        It holds no key (XComs are shown, and rendered): only the plan needs `data`.
+        It holds no key (XComs are shown, and rendered): only the plan needs to know which objects.
         """
-        return {name: value for name, value in self.request.to_conf().items() if name != _KEY_FIELD}
+        return {name: value for name, value in self.request.to_conf().items() if name not in _KEY_FIELDS}
 
 
 def setup_from_run(

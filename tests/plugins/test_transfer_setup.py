@@ -92,7 +92,10 @@ def test_a_run_goes_by_the_request_of_its_plan_whatever_the_route_says_now(confi
 
 
 def test_the_pinned_request_holds_no_key():
-    assert "data" not in setup({**PLAIN, "data": "the/secret/key.csv"}).pinned_request()
+    names = {"data": "the/secret/key.csv", "include": ["the/secret/"], "exclude": ["the/secret/*"]}
+    pinned = setup({**PLAIN, **names}).pinned_request()
+    assert not names.keys() & pinned.keys()
+    assert "secret" not in str(pinned)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ def test_a_request_has_exactly_the_parameters_it_promises() -> None:
         "destination",
         "destination_conn_id",
         "data",
+        "include",
+        "exclude",
+        "min_age_seconds",
+        "min_size_bytes",
+        "max_size_bytes",
         "copy",
         "on_conflict",
         "verify",
@@ -60,6 +65,11 @@ def test_only_source_and_destination_are_needed() -> None:
         "destination": "az://lake/raw/",
         "destination_conn_id": "wasb_default",
         "data": "",
+        "include": [],
+        "exclude": [],
+        "min_age_seconds": 0,
+        "min_size_bytes": 0,
+        "max_size_bytes": None,
         "copy": True,
         "on_conflict": "replace_if_different",
         "verify": "checksum",
@@ -130,11 +140,43 @@ def test_the_parsed_parts_of_a_request() -> None:
         ("data", 7, "data is 7; expected a key, a folder, a glob, or nothing"),
         ("data", "s3://shop/x", "data is a URL"),
         ("data", "{a,b}" * 7, "64 alternatives"),
+        ("include", "*.csv", 'include is "*.csv"; expected a list of at most 64 keys, folders or globs'),
+        ("include", ["a", 5], "include.1 is 5; expected a list of at most 64"),
+        ("exclude", ["a"] * 65, "exclude is a list of 65; expected a list of at most 64"),
+        ("exclude", {"a": 1}, "exclude is a group of 1 fields; expected a list"),
+        ("exclude", ["s3://shop/x"], "a pattern of exclude is a URL; expected a key, a folder or a glob"),
+        ("include", ["{a,b}" * 7], "a pattern of include has more than 64 alternatives"),
+        ("min_age_seconds", 1.5, "min_age_seconds is 1.5; expected a whole number from 0 to 316,224,000"),
+        ("min_size_bytes", True, "min_size_bytes is true; expected a whole number"),
+        ("min_size_bytes", -1, "min_size_bytes is -1; expected a whole number"),
+        ("max_size_bytes", "7", 'max_size_bytes is "7"; expected a whole number from 0 to 1,125,899,906,842,624, or'),
         ("source_conn_id", "x" * 201, "source_conn_id is another text; expected the id of an Airflow connection"),
     ],
 )
 def test_each_wrong_value_is_named_with_what_was_expected(name: str, value: object, message: str) -> None:
     assert message in refused({**GOOD, name: value})
+
+
+def test_the_sizes_must_fit_each_other() -> None:
+    assert "min_size_bytes is 5 and max_size_bytes is 4" in refused({**GOOD, "min_size_bytes": 5, "max_size_bytes": 4})
+    assert request_from_conf({**GOOD, "min_size_bytes": 5, "max_size_bytes": 5}).max_size_bytes == 5
+
+
+def test_an_empty_line_of_the_form_is_no_pattern() -> None:
+    request = request_from_conf({**GOOD, "include": ["", "*.csv", ""], "exclude": [""]})
+    assert (request.include, request.exclude) == (("*.csv",), ())
+
+
+def test_the_filter_of_a_request_has_all_that_selects() -> None:
+    values: dict[str, object] = {
+        "data": "2026/",
+        "include": ["**/*.csv"],
+        "exclude": ["2026/tmp/"],
+        "min_age_seconds": 30,
+        "min_size_bytes": 1,
+        "max_size_bytes": 9,
+    }
+    assert request_from_conf({**GOOD, **values}).object_filter.to_json() == values
 
 
 def test_a_local_folder_takes_no_connection() -> None:
@@ -164,7 +206,7 @@ def test_everything_that_is_wrong_is_in_one_message() -> None:
 
 
 def test_a_name_of_nothing_known_gets_the_list_of_names() -> None:
-    assert "known: id, source, destination, data, copy" in refused({**GOOD, "aws_secret_access_key": "SECRET"})
+    assert "known: id, source, destination, data, include" in refused({**GOOD, "aws_secret_access_key": "SECRET"})
     assert "SECRET" not in refused({**GOOD, "aws_secret_access_key": "SECRET"})
     assert '"keep_source" is not a known name' in refused({**GOOD, "keep_source": True})
     assert '"5" is not a known name' in refused({**GOOD, 5: 1})
@@ -272,6 +314,11 @@ def test_each_parameter_has_what_a_form_shows(name: str) -> None:
         ("copy", "yes"),
         ("verify", "size"),
         ("data", "k" * 1025),
+        ("include", "*.csv"),
+        ("exclude", [5]),
+        ("exclude", ["x"] * 65),
+        ("min_age_seconds", -1),
+        ("max_size_bytes", "7"),
     ],
 )
 def test_the_schema_refuses_before_a_run_exists(name: str, value: object) -> None:
@@ -279,8 +326,9 @@ def test_the_schema_refuses_before_a_run_exists(name: str, value: object) -> Non
         jsonschema.validate(value, params_schema()[name])
 
 
-def test_an_emptied_text_of_the_form_is_null_and_means_its_default() -> None:
-    for name in ("id", "data", "source_conn_id", "destination_conn_id"):
+def test_an_emptied_field_of_the_form_is_null_and_means_its_default() -> None:
+    texts = ("id", "data", "source_conn_id", "destination_conn_id")
+    for name in (*texts, "include", "exclude", "min_age_seconds", "min_size_bytes", "max_size_bytes"):
         jsonschema.validate(None, params_schema()[name])
         assert request_from_conf({**GOOD, name: None}) == request_from_conf(GOOD)
 

@@ -54,6 +54,7 @@ description: Orders
 source: {url: "s3://shop/orders", conn_id: aws_shop}
 destination: {url: "gs://archive", conn_id: gcs_archive, create: true}
 data: "**/*.csv"
+select: {include: [2026/], exclude: [tmp/, "*.part"], min_age_seconds: 30, min_size_bytes: 1, max_size_bytes: 99}
 schedule: "*/10 * * * *"
 copy: {keep_source: false, on_conflict: fail, verify: readback}
 limits: {max_objects_in_flight: 8, batch_objects: 50, batch_bytes: 1048576}
@@ -68,6 +69,11 @@ limits: {max_objects_in_flight: 8, batch_objects: 50, batch_bytes: 1048576}
         "destination_conn_id": "gcs_archive",
         "create_destination": True,
         "data": "**/*.csv",
+        "include": ["2026/"],
+        "exclude": ["tmp/", "*.part"],
+        "min_age_seconds": 30,
+        "min_size_bytes": 1,
+        "max_size_bytes": 99,
         "copy": False,
         "on_conflict": "fail",
         "verify": "readback",
@@ -129,6 +135,22 @@ def test_the_examples_are_valid_and_match_their_schema() -> None:
         (GOOD + "schedule: 1 2 3 4 5 6\n", 'found "1 2 3 4 5 6"; expected a cron expression'),
         (GOOD + "schedule: 5\n", "orders.yaml:5: schedule: found 5; expected a cron expression"),
         (GOOD + "data: s3://x/y\n", "orders.yaml:5: data: is a URL; expected a key"),
+        (GOOD + "select: {include: [a, s3://x/y]}\n", "orders.yaml:5: select.include: a pattern of include is a URL"),
+        (GOOD + "select: {exclude: tmp/}\n", 'select.exclude: found "tmp/"; expected a list of at most 64 keys'),
+        (GOOD + "select: {include: [a, '']}\n", "select.include: include holds an empty pattern; leave it out"),
+        (GOOD + "select: {exclude: [5]}\n", "select.exclude.0: found 5; expected a list of at most 64 keys"),
+        (
+            GOOD + "select: {min_age: 30s}\n",
+            'orders.yaml:5: select: "min_age" is not a known name; did you mean "min_age_',
+        ),
+        (
+            GOOD + "select: {max_size_bytes: 1.5}\n",
+            "select.max_size_bytes: found 1.5; expected a whole number from 0 to",
+        ),
+        (
+            GOOD + "select: {min_size_bytes: 2, max_size_bytes: 1}\n",
+            "orders.yaml:5: select: min_size_bytes is 2 and max_",
+        ),
         (GOOD + "notify: {kind: sqs}\n", 'orders.yaml:5: "notify" is not a known name'),
         (GOOD.replace("az://lake/raw", "s3://shop/orders/x"), "is inside source s3://shop/orders/"),
         (

@@ -10,7 +10,7 @@ among the seen versions:
 | inside the overlap, version not seen (a late or an overwritten one) | yes |
 | inside the overlap, version seen | no |
 | older than the overlap | no: it was there when the overlap passed over it |
-| its store tells no time | as if it were inside the overlap |
+| its store tells no time, or it is a local file | as if it were inside the overlap |
 
 An object can appear with an old time: S3 dates an object that was uploaded in parts at the *start* of its upload, and a
 listing may lag. The overlap has to be longer than the longest upload.
@@ -22,13 +22,14 @@ Source: Last-Modified, https://docs.aws.amazon.com/AmazonS3/latest/userguide/Usi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from skyferry.detect.object_filter import ObjectFilter, scope_of
 from skyferry.detect.seen_objects import SeenObjects, version_token
+from skyferry.detect.watch_scope import scope_of
 from skyferry.errors import printable
+from skyferry.object_filter import ObjectFilter
 from skyferry.objects import ObjectInfo, json_line
 from skyferry.stores.base import Store
 
@@ -101,8 +102,9 @@ async def find_new_objects(
     overlap = timedelta(seconds=overlap_seconds)
     look = _Look(_Watermark.read(watermark, scope_of(store.url(prefix), selected)), now=now, overlap=overlap)
     async for info in store.list_objects(prefix + selected.literal_prefix):
-        if selected.takes(info, info.key[len(prefix) :]) and selected.is_old_enough(info, now=now):
-            look.add(info)
+        if selected.counts(info, info.key[len(prefix) :], now=now):
+            # Files come into a folder with old times when a folder of them is moved there: only versions tell.
+            look.add(replace(info, modified_at=None) if store.kind == "file" else info)
     return look.detection()
 
 

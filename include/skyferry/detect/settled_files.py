@@ -7,8 +7,8 @@ Files that stay in the folder are remembered by size, times and inode, so that e
 files they are remembered by groups (`skyferry.detect.seen_objects`); then a group settles as a whole, and a removal may
 count as something new.
 
-Modification times are not compared with any clock: they can be set to anything. The folder is scanned on every look,
-so network file systems, restarts and lost notifications need no special care.
+Modification times can be set to anything, so they are compared with a clock only where a minimum age is asked for.
+The folder is scanned on every look, so network file systems, restarts and lost notifications need no special care.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from skyferry.detect.new_objects import MAX_FIRST_KEYS, Detection, shown_key
-from skyferry.detect.object_filter import ObjectFilter, scope_of
 from skyferry.detect.seen_objects import MAX_EXACT, SeenObjects, version_token
+from skyferry.detect.watch_scope import scope_of
 from skyferry.errors import RequestError
+from skyferry.object_filter import ObjectFilter
 from skyferry.objects import ObjectInfo, json_line
 from skyferry.stores.base import Store
 
@@ -49,7 +50,7 @@ async def find_settled_files(
     Memory holds the names of one folder level and what `Detection.watermark` holds.
 
     Args:
-        selected: Names and sizes; its minimum age does not apply to local files.
+        selected: What counts. A file that is too young is not there yet: it settles once it is old enough.
         watermark: Of the look before; empty, one for another folder or filter, or one that cannot be read makes
             everything new.
         settle_seconds: 0 and more; rounded up to whole seconds.
@@ -61,14 +62,14 @@ async def find_settled_files(
         BucketMissingError, AccessDeniedError: The folder is missing or cannot be read.
     """
     _check(settle_seconds, done_suffix)
+    now = now or datetime.now(UTC)
     look = _Look(scope_of(store.url(), selected, done_suffix=done_suffix), watermark)
     async for info in store.list_objects(selected.literal_prefix):
-        if not selected.takes(info, info.key) or (done_suffix and info.key.endswith(done_suffix)):
+        if not selected.counts(info, info.key, now=now) or (done_suffix and info.key.endswith(done_suffix)):
             continue
         if not done_suffix or look.knows(info) or await store.stat(info.key + done_suffix):
             look.add(info)
-    now_seconds = (now or datetime.now(UTC)).timestamp()
-    return look.detection(now_seconds, settle_seconds=0 if done_suffix else math.ceil(settle_seconds))
+    return look.detection(now.timestamp(), settle_seconds=0 if done_suffix else math.ceil(settle_seconds))
 
 
 def _check(settle_seconds: float, done_suffix: str) -> None:

@@ -17,6 +17,7 @@ import secrets
 import stat as stat_module
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -439,6 +440,8 @@ def _describe(key: str, status: os.stat_result) -> ObjectInfo:
         # The change time is in it, because the modification time can be set back; renaming and linking move it too:
         # see `_is_renamed`.
         etag=f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}",
+        # Unlike the modification time nobody can set it; a file inside a folder that is moved here keeps its own.
+        modified_at=datetime.fromtimestamp(status.st_ctime, UTC),
         metadata=ObjectMetadata(content_type=(content_type or "") if encoding is None else ""),
         unreadable_because=_UNREADABLE.get(kind, ""),
     )

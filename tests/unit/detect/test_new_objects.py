@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyferry.detect.new_objects import Detection, find_new_objects, shown_key
-from skyferry.detect.object_filter import ObjectFilter
 from skyferry.detect.seen_objects import MAX_EXACT
+from skyferry.object_filter import ObjectFilter
 from skyferry.objects import ObjectInfo
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
@@ -22,6 +22,8 @@ OVERLAP = 600.0
 
 class Shelf:
     """As much of a store as a look asks for."""
+
+    kind = "s3"
 
     def __init__(self) -> None:
         self.objects: dict[str, ObjectInfo] = {}
@@ -68,6 +70,14 @@ async def test_the_first_look_counts_what_is_there_and_the_second_nothing(shelf)
     second = await shelf.look(first.watermark)
     assert (second.objects, second.size_bytes, second.first_keys) == (0, 0, ())
     assert (await shelf.look(second.watermark)).objects == 0
+
+
+async def test_a_local_file_counts_however_old_its_time_is(shelf):
+    shelf.kind = "file"
+    shelf.put("in/a", 5000)
+    watermark = (await shelf.look()).watermark
+    shelf.put("in/moved/here", 0)
+    assert (await shelf.look(watermark)).first_keys == ("in/moved/here",)
 
 
 async def test_a_younger_object_and_an_overwritten_one_are_new(shelf):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from skyferry.detect.new_objects import Detection
-from skyferry.detect.object_filter import ObjectFilter
 from skyferry.detect.seen_objects import MAX_EXACT
 from skyferry.detect.settled_files import find_settled_files
 from skyferry.errors import BucketMissingError, RequestError
+from skyferry.object_filter import ObjectFilter
 from skyferry.stores.local import LocalStore
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
@@ -97,6 +97,14 @@ async def test_an_old_modification_time_is_no_reason_to_take_or_to_leave_a_file(
     os.utime(watched.root / "later", (0, 0))
     await watched.look(20)
     assert (await watched.look(30)).first_keys == ("later",)
+
+
+async def test_a_file_that_is_too_young_is_not_there_yet(watched):
+    watched.put("a")
+    os.utime(watched.root / "a", (0, 0))  # only the time of the change counts, which nobody can set
+    born = (watched.root / "a").stat().st_ctime - START.timestamp()
+    looks = [await watched.look(born + at, min_age_seconds=30) for at in (0, 29, 31, 42)]
+    assert [(look.objects, look.waiting) for look in looks] == [(0, 0), (0, 0), (0, 1), (1, 0)]
 
 
 async def test_a_file_written_anew_counts_anew(watched):
