@@ -26,8 +26,8 @@ from stack.health import free_port
 from stack.layout import ROOT, STATE_VARIABLE, Layout
 from stack.supervision import Supervisor
 
-START_SECONDS = 600
-ARRIVE_SECONDS = 180
+START_SECONDS = 900
+ARRIVE_SECONDS = 900
 """How long anything may take to happen; far more than it takes, because a busy machine is not what is tested."""
 
 NEVER = "0 0 29 2 *"
