@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from skyferry.detect.object_records import ObjectRecord
 from skyferry.errors import RequestError
+from skyferry.object_filter import ObjectFilter
 from skyferry.request import TransferRequest
-from skyferry.selection import Selection
 from skyferry.urls import Location
 
 DEFAULT_MAX_DELETES = 100
@@ -31,7 +31,7 @@ class QueueRoute:
     mirror_deletes: bool = False
     max_deletes: int = DEFAULT_MAX_DELETES
     _source: Location = field(init=False, repr=False, compare=False)
-    _selection: Selection = field(init=False, repr=False, compare=False)
+    _filter: ObjectFilter = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         source = self.request.source_location
@@ -52,7 +52,7 @@ class QueueRoute:
         if self.max_deletes < 0:
             raise RequestError(f'route "{self.id}": max_deletes is {self.max_deletes}; expected 0 or more')
         object.__setattr__(self, "_source", source)
-        object.__setattr__(self, "_selection", self.request.selection)
+        object.__setattr__(self, "_filter", self.request.object_filter)
 
     @property
     def id(self) -> str:
@@ -65,7 +65,7 @@ class QueueRoute:
         return not self.request.keep_source
 
     def names(self, record: ObjectRecord) -> bool:
-        """Tell whether a record is about an object of the route.
+        """Tell whether a record is about an object of the route, by bucket, prefix and name.
 
         Whoever can send to the queue can name any bucket; no other than the route's is ever looked at.
         """
@@ -73,7 +73,7 @@ class QueueRoute:
         return (
             record.bucket == self._source.bucket
             and record.key.startswith(prefix)
-            and self._selection.matches(record.key.removeprefix(prefix))
+            and self._filter.names(record.key.removeprefix(prefix))
         )
 
     def acts_on(self, record: ObjectRecord) -> bool:
