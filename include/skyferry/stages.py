@@ -455,11 +455,20 @@ def _weight(receipt: Receipt) -> int:
 
 
 async def report_transfer(
-    request: TransferRequest, *, run: Run, open_store: StoreOpener, state: Location, state_conn_id: str
+    request: TransferRequest,
+    *,
+    run: Run,
+    open_store: StoreOpener,
+    state: Location,
+    state_conn_id: str,
+    is_reconciliation: bool = False,
 ) -> Report:
     """Add up the newest plan and its receipts, and keep the report beside them.
 
     Cost: every receipt is read once; memory holds those of one batch.
+
+    Args:
+        is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
     """
     async with open_state(open_store, state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
@@ -468,6 +477,8 @@ async def report_transfer(
         if plan:
             await _add_receipts(totals, records, number, plan[0])
         report = _make_report(request, run, totals, plan[0] if plan else None, records.url(plan_folder(number)))
+        if is_reconciliation:
+            report = replace(report, missed_by_events=report.objects_copied)
         if plan:
             await _keep_report(records, number, report)
         return report
