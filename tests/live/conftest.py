@@ -181,7 +181,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         stack.prepare_stores()
         yield stack
     finally:
-        _stack("down", environment)
+        assert _stack("down", environment).returncode == 0
 
 
 def _bring_up(environment: dict[str, str]) -> None:
