@@ -42,7 +42,7 @@ def login(airflow_services: LocalAirflow) -> dict[str, str]:
 def test_every_answer_is_one_the_document_announces(
     case: schemathesis.Case, airflow_services: LocalAirflow, login: dict[str, str]
 ) -> None:
-    answer = case.call(base_url=airflow_services.url + API, headers=login)
+    answer = case.call(base_url=airflow_services.url + API, headers=login, timeout=180)
     # 503: Airflow's SQLite was busy.
     assert answer.status_code < 500 or answer.status_code == 503, answer.text
     case.validate_response(answer, checks=AGREEMENT)
