@@ -91,6 +91,12 @@ env: ## Print what makes a shell part of the stack: eval "$(make -s env)"
 demo: up ## Move a few thousand real files between all stores and check every one of them
 	@$(PY) -m demo
 
+# The watch folder has to exist; all other folders, the bucket and the queue are made by the routes.
+.PHONY: producer
+producer: up ## Upload what is dropped into exchange/Watch, and tell a queue (docs/guide/watch-folder.md)
+	@mkdir -p exchange/Watch
+	@$(PY) -m stack on transfer__watch_folder
+
 # --- Benchmarks -------------------------------------------------------------------------------------------------
 
 # `make bench BENCH_MODE=full` gives the figures that count; it takes hours.

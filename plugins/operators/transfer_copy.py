@@ -47,6 +47,8 @@ class CopyBatchOperator(TransferStageOperator):
             open_store=stores,
             state=transfer.state.location,
             state_conn_id=transfer.state.conn_id,
+            handover=transfer.handover,
+            open_notifier=transfer.notifier_opener(),
             tally=tally,
         )
         try:

@@ -13,6 +13,7 @@ import typer
 
 from skyferry import __version__
 from skyferry.cli import config
+from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
 from skyferry.errors import TransferError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(config.app, name="config")
+app.command("demo-files", epilog="Example: transfer demo-files exchange/Watch --count 20 --rate 2")(demo_files)
 
 
 def main() -> None:
