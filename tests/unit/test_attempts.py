@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 
@@ -77,7 +78,7 @@ async def test_the_time_of_the_first_attempt_counts(monkeypatch: pytest.MonkeyPa
     function = Scripted(ConnectionLostError("a"), ConnectionLostError("b"))
 
     async def slowly() -> str:
-        time.sleep(0.3)
+        await asyncio.sleep(0.3)
         return await function()
 
     with pytest.raises(ConnectionLostError, match="a"):
