@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, help="of each contender, in place of the mode's number")
     parser.add_argument("--delay", type=float, default=0.04, help="seconds a slow ground holds a request back")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the report")
+    parser.add_argument("--note", default="", help="a sentence for the report, such as what else the machine did")
     arguments = parser.parse_args()
     scale = FULL if arguments.mode == "full" else QUICK
     scale = replace(scale, runs=arguments.runs or scale.runs)
@@ -59,6 +60,7 @@ def main() -> int:
         measured_at=datetime.now(UTC),
         outcomes=outcomes,
         figures=figures,
+        note=arguments.note,
     )
     for row in report.rows():
         console.print(line_of(row), markup=False)

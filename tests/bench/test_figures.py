@@ -108,10 +108,12 @@ def test_the_report_names_every_row_and_survives_json():
         measured_at=datetime(2026, 1, 1, tzinfo=UTC),
         outcomes=[outcome([1.0], [2.0], CPU)],
         figures=[],
+        note="The machine was busy.",
     )
     values = report.to_json(machine={"cores": 2, "load_average": [1], "system": "s", "python": "p", "versions": {}})
     assert json.loads(json.dumps(values)) == values
     text = markdown(values, picture="x.png")
+    assert "**The machine was busy.**" in text
     assert "S3 -> Azure, 10 x 1 KiB, sink: CPU seconds | 1 | 2 rclone, 64 transfers | 0.5 | <= 0.9 | yes |" in text
 
 
