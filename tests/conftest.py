@@ -57,5 +57,6 @@ def corpora() -> Path:
 @pytest.fixture(scope="session")
 def airflow_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
     """A whole Airflow whose route `orders` copies between two folders of its exchange; shared by all tests."""
-    with local_airflow(tmp_path_factory.mktemp("airflow"), routes=ROUTES) as airflow:
+    users = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,user:user,op:op"}
+    with local_airflow(tmp_path_factory.mktemp("airflow"), routes=ROUTES, environment=users) as airflow:
         yield airflow

@@ -9,6 +9,7 @@ from one local folder to another. Put this into a conftest that needs it, or int
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -49,6 +50,11 @@ class LocalAirflow:
     config: Path
     user: str = USER
     password: str = PASSWORD
+
+    def password_of(self, user: str) -> str:
+        """Of a user that `AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS` names."""
+        passwords = self.layout.airflow_home / "simple_auth_manager_passwords.json.generated"
+        return str(json.loads(passwords.read_text())[user])
 
     @property
     def exchange(self) -> Path:

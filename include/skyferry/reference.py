@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -63,13 +63,20 @@ def route_schema_text() -> str:
     return json.dumps(_without_expected(cast("JsonValue", schema)), indent=2, ensure_ascii=False) + "\n"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the generated files, or compare them; return the exit code."""
+def main(
+    arguments: Sequence[str], *, files: Mapping[Path, str] | None = None, module: str = "skyferry.reference"
+) -> int:
+    """Write the generated files, or compare them; return the exit code.
+
+    Args:
+        files: Other files than those of the library: each below the project folder, with the text it must have.
+        module: What makes them, for messages.
+    """
     if arguments not in ([], ["--check"]):
-        sys.stderr.write("usage: python -m skyferry.reference [--check]\n")
+        sys.stderr.write(f"usage: python -m {module} [--check]\n")
         return 2
     stale = False
-    for path, text in generated_files().items():
+    for path, text in (generated_files() if files is None else files).items():
         file = project_folder() / path
         current = file.read_text(encoding="utf-8") if file.exists() else ""
         if current == text:
@@ -82,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
             file.write_text(text, encoding="utf-8")
             sys.stdout.write(f"wrote {path}\n")
     if stale:
-        sys.stderr.write("generated files are out of date; run: python -m skyferry.reference\n")
+        sys.stderr.write(f"generated files are out of date; run: python -m {module}\n")
     return int(stale)
 
 

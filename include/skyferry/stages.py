@@ -390,7 +390,7 @@ async def copy_batch(
             tally=tally,
         )
         return await copier.copy_all(
-            await _planned_objects(records, batch), done=await _last_receipts(records, receipts)
+            await _planned_objects(records, batch), done=await last_receipts(records, receipts)
         )
 
 
@@ -424,7 +424,7 @@ def _copy_options(request: TransferRequest) -> CopyOptions:
     )
 
 
-async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
+async def last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
     """Return the receipt that counts for each object in a folder, with the retries of all attempts.
 
     It is the last one, except that what was done stays done: a worker that was cut off may report later than its
@@ -480,7 +480,7 @@ async def _add_receipts(totals: Totals, records: StateFolder, number: int, plan:
         return
     without_receipt = plan["objects_in_manifest"]
     for batch in plan["batches"]:
-        receipts = await _last_receipts(records, f"{folder}{batch['number']:05d}/")
+        receipts = await last_receipts(records, f"{folder}{batch['number']:05d}/")
         without_receipt -= len(receipts)
         for receipt in receipts.values():
             totals.add(receipt)

@@ -14,9 +14,10 @@ REASONS = {
     "needs Docker",
     "needs a cloud account",
     "needs the state folder of a real run",
+    "needs a running Airflow",
     "changes the locks",
 }
-"""Why a block may be left out; the marker above it says which."""
+"""Why a block may be left out; the marker above it says which. Those that need Airflow are run by tests/api."""
 
 STACK_ENVIRONMENT = 'eval "$(make -s env)"'
 
