@@ -40,6 +40,12 @@ A route is one file, `include/config/routes/<id>.yaml`; its DAG is `transfer__<i
 what YAML 1.2 says: only `true` and `false` are booleans. Anchors, tags, tabs and names given twice are errors.
 """
 
+_CLI_INTRO = """# The command `transfer`
+
+What `--help` says, command by command. The [guide](../guide/command-line.md) shows them at work. What they write with
+`--json` is described by the JSON schema [cli.schema.json](cli.schema.json), under the name of the command.
+"""
+
 _DEFAULTS_INTRO = """## Defaults
 
 `include/config/defaults.yaml` holds for all transfers. The environment variable `SKYFERRY_CONFIG` names another
@@ -54,13 +60,15 @@ def generated_files() -> dict[Path, str]:
         Path("docs/reference/lineage-facet.schema.json"): facet_schema_text(),
         Path("docs/reference/parameters.md"): _parameters_page(),
         Path("docs/reference/routes.md"): _routes_page(),
+        Path("docs/reference/cli.md"): _cli_page(),
+        Path("docs/reference/cli.schema.json"): _json_text(_cli_schema()),
     }
 
 
 def route_schema_text() -> str:
     """Return the JSON schema of a route file."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Route.model_json_schema(by_alias=True)}
-    return json.dumps(_without_expected(cast("JsonValue", schema)), indent=2, ensure_ascii=False) + "\n"
+    return _json_text(_without_expected(cast("JsonValue", schema)))
 
 
 def main(
@@ -104,6 +112,26 @@ def _without_expected(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
         return {key: _without_expected(each) for key, each in value.items() if key != "expected"}
     return [_without_expected(each) for each in value] if isinstance(value, list) else value
+
+
+def _json_text(value: JsonValue) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _cli_schema() -> JsonValue:
+    from skyferry.cli.documents import documents_schema
+
+    return cast("JsonValue", documents_schema())
+
+
+def _cli_page() -> str:
+    from skyferry.cli.reference_texts import EXIT_CODES, command_names, help_text
+
+    lines = [_GENERATED, "", _CLI_INTRO, "## Exit codes", "", "| code | |", "|---|---|"]
+    lines += [_row(f"`{code}`", meaning) for code, meaning in EXIT_CODES.items()]
+    for name in command_names():
+        lines += ["", f"## {name}", "", "```text", help_text(name).rstrip(), "```"]
+    return "\n".join(lines) + "\n"
 
 
 def _parameters_page() -> str:

@@ -16,6 +16,8 @@ REASONS = {
     "needs the state folder of a real run",
     "needs a running Airflow",
     "changes the locks",
+    "takes ten minutes and more",
+    "needs a run that is under way",
 }
 """Why a block may be left out; the marker above it says which. Those that need Airflow are run by tests/api."""
 
@@ -31,6 +33,9 @@ SAYS = {
 }
 """What the nth `airflow dags test` of a page must end with."""
 
+NEEDS_AIRFLOW = "docs/guide/command-line.md"
+"""Its commands talk to a running Airflow."""
+
 PAGES_WITH_COMMANDS = [one for one in pages() if any(block.language == "bash" for block in one.blocks)]
 
 
@@ -45,6 +50,8 @@ def runnable(block: Block) -> str:
 def test_the_commands_of_a_page_do_what_it_says(one: Page, shell: Shell, request: pytest.FixtureRequest) -> None:
     if one.name == "docs/guide/routes.md":
         request.getfixturevalue("shop")
+    if one.name == NEEDS_AIRFLOW:
+        shell = request.getfixturevalue("shell_of_stack")
     runs = 0
     for block in one.blocks:
         script = runnable(block)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from skyferry.config_folder import read_model
 from skyferry.defaults import Defaults
+from skyferry.history.airflow_access import find_access
 from skyferry.report import Report
 from skyferry.request import parameter_names, request_from_conf
 from skyferry.routes import find_route, load_route
@@ -25,7 +26,7 @@ from tests.docs.pages import PROJECT, Block, blocks, page, pages
 KINDS = {
     "bash": {""},
     "json": {"conf", "conf-of-route", "connection", "policy", "report", "transport"},
-    "yaml": {"route", "defaults", "workflow"},
+    "yaml": {"route", "defaults", "workflow", "access"},
     "python": {"dag"},
     "text": {"message", "tree"},
 }
@@ -114,6 +115,14 @@ def test_defaults_are_defaults(block: Block, tmp_path: Path) -> None:
     defaults, problems = read_model(file, Defaults)
     assert problems == []
     assert defaults is not None
+
+
+@pytest.mark.parametrize("block", blocks("yaml", "access"), ids=str)
+def test_a_file_that_says_where_airflow_is_does(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "airflow.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    access = find_access({"TRANSFER_AIRFLOW_FILE": str(file)})
+    assert access.url.startswith("https://")
 
 
 @pytest.mark.parametrize("block", blocks("python", "dag"), ids=str)
