@@ -471,6 +471,7 @@ async def report_transfer(
 async def _add_receipts(totals: Totals, records: StateFolder, number: int, plan: Mapping[str, Any]) -> None:
     folder = f"{plan_folder(number)}receipts/"
     totals.skipped += plan["objects_skipped"]
+    totals.refused += plan["objects_refused"]
     totals.skipped_by_reason.update(plan["skipped_by_reason"])
     for problem in plan["problems"]:
         totals.add_problem(problem)
@@ -495,13 +496,12 @@ def _make_report(
     ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     duration_seconds = seconds_between(run.started_at, ended_at)
     numbers: Mapping[str, Any] = plan or {}
-    refused = numbers.get("objects_refused", 0)
     if plan is None:
         totals.add_problem("the plan was not finished; see the log of the task `plan`")
     return Report(
         run_id=run.run_id,
         route=run.route,
-        state="success" if plan is not None and not refused and not totals.failed else "failed",
+        state="success" if plan is not None and not totals.refused and not totals.failed else "failed",
         source=request.source,
         destination=request.destination,
         dry_run=request.dry_run,
@@ -509,7 +509,7 @@ def _make_report(
         objects_to_copy=numbers.get("objects_to_copy", 0),
         objects_copied=totals.copied,
         objects_skipped=totals.skipped,
-        objects_refused=refused,
+        objects_refused=totals.refused,
         objects_failed=totals.failed,
         objects_deleted_at_source=totals.deleted_at_source,
         bytes_to_copy=numbers.get("bytes_to_copy", 0),
