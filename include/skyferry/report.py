@@ -27,6 +27,8 @@ class Report:
         state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
         records: URL of the folder that holds manifest and receipts.
         problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
+        missed_by_events: For a run that lists the source of a route which a queue feeds: the objects it copied, since
+            no event had brought them. 0 for other runs.
     """
 
     run_id: str
@@ -55,6 +57,7 @@ class Report:
     throughput_bytes_per_second: float
     records: str
     problems: tuple[str, ...] = ()
+    missed_by_events: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values, every field present."""

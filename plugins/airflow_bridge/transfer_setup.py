@@ -29,7 +29,11 @@ _HANDOVER_FIELD = "handover"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferSetup:
-    """One transfer, ready for its stages."""
+    """One transfer, ready for its stages.
+
+    Attributes:
+        is_reconciliation: A queue feeds the route, and this run lists the route's own source.
+    """
 
     request: TransferRequest
     run: Run
@@ -37,6 +41,7 @@ class TransferSetup:
     destination: StoreUse
     state: StoreUse
     known_connections: tuple[str, ...]
+    is_reconciliation: bool = False
     handover: Handover = NO_HANDOVER
 
     @property
@@ -102,6 +107,7 @@ def setup_from_run(
         state=state_use(defaults),
         known_connections=(*defaults.connections, *(use.conn_id for use in route_uses)),
         handover=handover,
+        is_reconciliation=route is not None and route.queue is not None and request.source == route.source.url,
     )
 
 

@@ -86,6 +86,8 @@ def report_lines(report: Report) -> list[str]:
         ("seconds", f"{report.duration_seconds:,.1f} ({report.throughput_bytes_per_second:,.0f} bytes per second)"),
         ("records", report.records),
     ]
+    if report.missed_by_events:
+        rows.append(("missed by events", f"{report.missed_by_events:,}"))
     problems = [f"problem: {printable(problem)}" for problem in report.problems]
     return [printable(report.headline), *_lines(_two_columns(rows)), *problems]
 
