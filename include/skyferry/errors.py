@@ -22,6 +22,7 @@
     │   ├── ObjectTooLargeError        the destination cannot hold an object of this size
     │   ├── KeyRefusedError            the destination cannot hold an object of this name
     │   ├── DestinationConflictError   the destination holds other content and must keep it
+    │   ├── DeletionBrakeError         more would be deleted in this run than the route allows
     │   └── TransferIncompleteError    the run ended with objects that were not copied
     └── ReplanError                    the world is no longer what the plan saw
         ├── SourceChangedError         the source object is no longer the version that was planned
@@ -160,6 +161,10 @@ class KeyRefusedError(PermanentError):
 
 class DestinationConflictError(PermanentError):
     """The destination holds other content, and the request says that it must be kept."""
+
+
+class DeletionBrakeError(PermanentError):
+    """A deletion at the destination was held back: the run has deleted as much as its route allows."""
 
 
 class TransferIncompleteError(PermanentError):

@@ -27,6 +27,8 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     FAILED = "failed"
+    DELETED = "deleted"
+    """It is gone at the source, and its copy was deleted (routes with `mirror_deletes` only)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -389,11 +389,20 @@ def _weight(receipt: Receipt) -> int:
 
 
 async def report_transfer(
-    request: TransferRequest, *, run: Run, open_store: StoreOpener, state: Location, state_conn_id: str
+    request: TransferRequest,
+    *,
+    run: Run,
+    open_store: StoreOpener,
+    state: Location,
+    state_conn_id: str,
+    is_reconciliation: bool = False,
 ) -> Report:
     """Add up the newest plan and its receipts, and keep the report beside them.
 
     Cost: every receipt is read once; memory holds those of one batch.
+
+    Args:
+        is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
     """
     async with open_state(open_store, state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
@@ -402,6 +411,8 @@ async def report_transfer(
         if plan:
             await _add_receipts(totals, records, number, plan[0])
         report = _make_report(request, run, totals, plan[0] if plan else None, records.url(plan_folder(number)))
+        if is_reconciliation:
+            report = replace(report, missed_by_events=report.objects_copied)
         if plan:
             await _keep_report(records, number, report)
         return report
@@ -410,6 +421,7 @@ async def report_transfer(
 async def _add_receipts(totals: Totals, records: StateFolder, number: int, plan: Mapping[str, Any]) -> None:
     folder = f"{plan_folder(number)}receipts/"
     totals.skipped += plan["objects_skipped"]
+    totals.refused += plan["objects_refused"]
     totals.skipped_by_reason.update(plan["skipped_by_reason"])
     for problem in plan["problems"]:
         totals.add_problem(problem)
@@ -434,13 +446,12 @@ def _make_report(
     ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     duration_seconds = seconds_between(run.started_at, ended_at)
     numbers: Mapping[str, Any] = plan or {}
-    refused = numbers.get("objects_refused", 0)
     if plan is None:
         totals.add_problem("the plan was not finished; see the log of the task `plan`")
     return Report(
         run_id=run.run_id,
         route=run.route,
-        state="success" if plan is not None and not refused and not totals.failed else "failed",
+        state="success" if plan is not None and not totals.refused and not totals.failed else "failed",
         source=request.source,
         destination=request.destination,
         dry_run=request.dry_run,
@@ -448,7 +459,7 @@ def _make_report(
         objects_to_copy=numbers.get("objects_to_copy", 0),
         objects_copied=totals.copied,
         objects_skipped=totals.skipped,
-        objects_refused=refused,
+        objects_refused=totals.refused,
         objects_failed=totals.failed,
         objects_deleted_at_source=totals.deleted_at_source,
         bytes_to_copy=numbers.get("bytes_to_copy", 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ class Runner:
         self._capture = capture
 
     def run(self, conf: dict[str, Any], dag_id: str = "transfer") -> Ended:
+        _drop_dead_log_handlers()
         self._capture.readouterr()
         dag_run = self._bag.dags[dag_id].test(run_conf=conf)
         printed = self._capture.readouterr()
@@ -132,6 +134,17 @@ class Runner:
             batch_names=sorted(one.rendered_map_index for one in instances if one.rendered_map_index),
             log=printed.out + printed.err,
         )
+
+
+def _drop_dead_log_handlers() -> None:
+    """Take away the log handlers an earlier run left, which write to output of that test, closed since by pytest.
+
+    Otherwise Python's logging complains with a traceback of its own for every line Airflow logs.
+    """
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in list(getattr(logger, "handlers", ())):
+            if getattr(getattr(handler, "stream", None), "closed", False):
+                logger.removeHandler(handler)  # type: ignore[union-attr]  # placeholders have no handlers
 
 
 def read_xcoms(dag_id: str, run_id: str) -> dict[tuple[str, str], list[Any]]:

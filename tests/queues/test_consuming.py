@@ -23,14 +23,14 @@ async def test_real_notifications_are_copied_verified_and_deleted(yard: Yard) ->
     result = await yard.consume()
 
     assert yard.arrived() == bodies
-    assert result.counts == {"copied": 25, "skipped": 0, "refused": 0, "failed": 0}
+    assert result.counts == {"copied": 25, "skipped": 0, "refused": 0, "failed": 0, "deleted": 0}
     assert result.bytes_copied == sum(map(len, bodies.values()))
     # moto sends s3:TestEvent when the notification is set up; it is deleted and asks for nothing.
     assert dict(result.messages) == {"received": 26, "deleted": 26}
     assert result.records["matched"] == 25
     assert result.ended_because == "empty"
     assert await yard.left() == 0
-    rows = await yard.rows("queue/receipts/00000/")
+    rows = await yard.rows("queue/receipts/test/00000/")
     assert all(row["verified_by"] for row in rows)
     assert sorted(row["key"] for row in rows) == sorted(bodies)
 
@@ -78,7 +78,7 @@ async def test_an_object_that_is_gone_or_was_overwritten_is_superseded(yard: Yar
 
     assert yard.arrived() == {"changed": b"new"}
     assert result.records["superseded"] == 2, "the event of `gone`, and the first one of `changed`"
-    assert result.counts == {"copied": 1, "skipped": 1, "refused": 0, "failed": 0}
+    assert result.counts == {"copied": 1, "skipped": 1, "refused": 0, "failed": 0, "deleted": 0}
     assert await yard.left() == 0
 
 
@@ -210,6 +210,24 @@ async def test_only_what_the_route_names_is_ever_looked_at(yard: Yard, unmatched
         assert (result.messages["dead_lettered"], await yard.left(), len(dead)) == (3, 0, 3)
 
 
+async def test_a_route_s_selection_holds_for_events_too(yard: Yard) -> None:
+    await yard.build()
+    await yard.put_many({"a.csv": b"12", "a.part": b"12", "tmp/a.csv": b"12", "small.csv": b"1", "large.csv": b"123"})
+
+    conf = {"include": ["**/*.csv"], "exclude": ["tmp/"], "min_size_bytes": 2, "max_size_bytes": 2}
+    result = await yard.consume(conf=conf, back_off_seconds=600)
+
+    assert yard.arrived() == {"a.csv": b"12"}
+    assert result.counts == {"copied": 1, "skipped": 2, "refused": 0, "failed": 0, "deleted": 0}
+    assert (result.records["matched"], result.records["unmatched"]) == (3, 2)
+    rows = await yard.rows("queue/receipts/test/00000/")
+    assert {row["key"]: row["reason"] for row in rows if row["outcome"] == "skipped"} == {
+        "small.csv": "too_small",
+        "large.csv": "too_large",
+    }
+    assert await yard.left() == 2
+
+
 async def test_an_object_that_cannot_be_copied_keeps_its_message_until_it_was_tried_often_enough(yard: Yard) -> None:
     await yard.build(max_receives=3)
     await yard.put_many({"good": b"good", "bad": b"bad"})
@@ -220,9 +238,8 @@ async def test_an_object_that_cannot_be_copied_keeps_its_message_until_it_was_tr
         return await method(key)
 
     yard.wrap_source = lambda store: MeddledStore(store, stat=refuse)
-    # Without a back-off the message comes again at once: all its receptions are in one call. moto looks for messages
-    # that became visible once a second, so waiting for one second would miss them.
-    result = await yard.consume(wait_seconds=2)
+    # Without a back-off the message comes again at once: all its receptions are in one call.
+    result = await yard.consume()
 
     assert yard.arrived() == {"good": b"good"}
     assert result.messages["returned"] == 2
@@ -384,6 +401,8 @@ async def test_what_a_queue_cannot_do_is_refused(yard: Yard) -> None:
     await yard.build()
     with pytest.raises(RequestError, match="dry_run"):
         await yard.consume(conf={"dry_run": True})
+    with pytest.raises(RequestError, match="has min_age_seconds 30, but a queue tells of an object only once"):
+        await yard.consume(conf={"min_age_seconds": 30})
     with pytest.raises(RequestError, match="expected an s3:// URL"):
         await yard.consume(conf={"source": "az://container/"})
     yard.queue_url += ".fifo"
