@@ -18,6 +18,7 @@ key = $(firstword $(shell cat $(1) | cksum))
 PYTHON_FILES := requirements.txt requirements-dev.txt pyproject.toml
 NODE_FILES := stack/azurite/package-lock.json
 PYTHON_STAMP := .venv/installed-$(call key,$(PYTHON_FILES))
+BENCH_STAMP := .venv-bench/installed-$(call key,requirements-bench.txt)
 NODE_STAMP := stack/azurite/node_modules/installed-$(call key,$(NODE_FILES))
 
 .PHONY: help
@@ -62,6 +63,7 @@ $(NODE_STAMP): | $(PYTHON_STAMP)
 lock: $(PYTHON_STAMP) ## Compile the locks after a change of requirements*.in (keeps what is pinned; ARGS=--upgrade)
 	$(COMPILE) requirements.in --output-file requirements.txt $(ARGS)
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt $(ARGS)
+	$(COMPILE) requirements-bench.in --output-file requirements-bench.txt $(ARGS)
 
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
@@ -89,6 +91,21 @@ env: ## Print what makes a shell part of the stack: eval "$(make -s env)"
 demo: up ## Move a few thousand real files between all stores and check every one of them
 	@$(PY) -m demo
 
+# --- Benchmarks -------------------------------------------------------------------------------------------------
+
+# `make bench BENCH_MODE=full` gives the figures that count; it takes hours.
+BENCH_MODE ?= quick
+
+.PHONY: bench
+bench: install $(BENCH_STAMP) ## Compare with rclone, s5cmd and the stock operators (BENCH_MODE=quick or full)
+	$(PY) -m bench --mode $(BENCH_MODE) $(ARGS)
+
+# The rivals have an environment of their own, because `make install` removes from .venv what its locks do not name.
+$(BENCH_STAMP): | $(PYTHON_STAMP)
+	@$(UV) venv --quiet --clear --python $(PY) .venv-bench
+	$(UV) pip sync --quiet --python .venv-bench/bin/python --require-hashes requirements-bench.txt
+	@touch $@
+
 # --- Tests and checks -------------------------------------------------------------------------------------------
 
 .PHONY: test
@@ -115,7 +132,7 @@ check-compose: install ## Is docker-compose.yaml valid? (Needs no Docker.)
 .PHONY: check-lock
 check-lock: install ## Do the locks hold what the requirements ask for?
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-dev requirements-bench; do \
 	    echo "compiling $$name.in (half a minute with a cold cache)"; \
 	    cp $$name.txt "$$folder/"; \
 	    $(COMPILE) $$name.in --output-file "$$folder/$$name.txt"; \
@@ -129,5 +146,5 @@ format: install ## Format the code and fix what ruff can fix
 
 .PHONY: clean
 clean: down ## Remove everything that was installed or written, except for the sources
-	rm -rf .venv .stack build stack/azurite/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .stack build stack/azurite/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

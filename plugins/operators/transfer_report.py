@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_bridge.arrival_assets import announce_arrivals
 from airflow_bridge.transfer_lineage import flow_of
+from airflow_bridge.transfer_metrics import send_metrics
 from airflow_bridge.transfer_tables import report_lines
 from operators.transfer_stage import TransferStageOperator
 from skyferry.errors import TransferError, TransferIncompleteError
@@ -33,6 +35,8 @@ class ReportTransferOperator(TransferStageOperator):
         report = self._report(transfer, is_planned=is_planned)
         for line in report_lines(report):
             self.log.info("%s", line)
+        announce_arrivals(context, report)
+        send_metrics(report)
         if report.state != "success":
             # A task that fails has no result; the report must be there all the same.
             context["ti"].xcom_push(key=RETURN_KEY, value=report.to_json())

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
+from airflow_bridge.arrival_assets import arrival_links
 from airflow_bridge.transfer_setup import request_of_conf, route_of_conf
 from operators.transfer_copy import BATCH_NAME_VARIABLE, CopyBatchOperator
 from operators.transfer_plan import PlanTransferOperator
@@ -77,7 +78,13 @@ def build_transfer_dag(
             map_index_template="{{ %s }}" % BATCH_NAME_VARIABLE,  # noqa: UP031 - braces are Jinja's here
             **retries,
         ).expand(batch=plan.output)
-        report = ReportTransferOperator(task_id=REPORT_TASK_ID, route_id=route_id, trigger_rule="all_done", **retries)
+        report = ReportTransferOperator(
+            task_id=REPORT_TASK_ID,
+            route_id=route_id,
+            trigger_rule="all_done",
+            **arrival_links(dag_id, [route_id] if route_id else []),
+            **retries,
+        )
         copy >> report
         if start.sensor is not None:
             start.sensor() >> plan

@@ -131,6 +131,7 @@ def test_a_dag_file_is_parsed_and_starts_what_there_is(block: Block, tmp_path: P
         json.dumps(DagSerialization.serialize_dag(dag))
         routes += [task.trigger_dag_id.removeprefix("transfer__") for task in dag.tasks if task.task_id == "transfer"]
         routes += [task.partial_kwargs["route_id"] for task in dag.tasks if task.task_id == "copy"]
+        routes += re.findall(r"Asset\(.transfer__(\w+)\.arrived.\)", block.text)
     assert routes
     for route_id in routes:
         find_route(route_id)

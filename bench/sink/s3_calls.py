@@ -1,0 +1,145 @@
+"""The calls of S3 the contenders make, with the bucket in the path.
+
+Uploads may come raw or `aws-chunked`, in one piece or in parts. The etag is the MD5, or that of the parts' MD5s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from bench.sink.buckets import LAST_MODIFIED, LAST_MODIFIED_ISO, Buckets, Digests, StoredObject
+from bench.sink.content import content_answer
+from bench.sink.http_server import Answer, Collected, Intake, Request
+
+_PART_ETAG = re.compile(rb"<ETag>(?:&quot;|&#34;|\")?([0-9a-f]{32})")
+_XML = {"Content-Type": "application/xml"}
+
+
+class S3Calls:
+    """Answers S3's requests from the buckets."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+        self._uploads: dict[str, dict[str, str]] = {}
+        self._part_bytes: dict[str, dict[str, int]] = {}
+
+    def intake(self, request: Request) -> Intake:
+        """Return running digests for raw content, and something that collects for everything else."""
+        is_framed = request.headers.get("x-amz-content-sha256", "").startswith("STREAMING")
+        return Digests() if request.method == "PUT" and not is_framed else Collected()
+
+    def answer(self, request: Request) -> Answer:
+        bucket, _, key = request.path.lstrip("/").partition("/")
+        if not key:
+            return self._answer_for_bucket(request, bucket)
+        match request.method:
+            case "PUT":
+                return self._put(request, bucket, key)
+            case "POST":
+                return self._start(request, bucket, key) if "uploads" in request.query else self._complete(request, key)
+            case "DELETE":
+                return Answer(status=204)
+            case _:
+                return self._get(request, bucket, key)
+
+    def _answer_for_bucket(self, request: Request, bucket: str) -> Answer:
+        if request.method in ("HEAD", "PUT"):
+            return Answer()
+        if "location" in request.query:
+            return Answer(headers=_XML, body=b"<LocationConstraint/>")
+        return self._list(request, bucket)
+
+    def _list(self, request: Request, bucket: str) -> Answer:
+        query = request.query
+        after = query.get("continuation-token") or query.get("start-after") or query.get("marker", "")
+        max_keys = int(query.get("max-keys", 1000))
+        found, last = self._buckets.bucket(bucket).page(query.get("prefix", ""), after=after, max_keys=max_keys)
+        is_quoted = query.get("encoding-type") == "url"
+        entries = "".join(
+            f"<Contents><Key>{quote(one.key) if is_quoted else escape(one.key)}</Key>"
+            f"<LastModified>{LAST_MODIFIED_ISO}</LastModified><ETag>&quot;{one.etag}&quot;</ETag>"
+            f"<Size>{one.size_bytes}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            for one in found
+        )
+        more = f"<NextContinuationToken>{last}</NextContinuationToken><NextMarker>{last}</NextMarker>" if last else ""
+        body = (
+            f'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>{bucket}</Name><KeyCount>{len(found)}</KeyCount><MaxKeys>{max_keys}</MaxKeys>"
+            f"<IsTruncated>{'true' if last else 'false'}</IsTruncated>{'<EncodingType>url</EncodingType>' * is_quoted}"
+            f"{entries}{more}</ListBucketResult>"
+        )
+        return Answer(headers=_XML, body=body.encode())
+
+    def _get(self, request: Request, bucket: str, key: str) -> Answer:
+        stored = self._buckets.bucket(bucket).get(key)
+        if stored is None:
+            return Answer(status=404, headers=_XML, body=b"<Error><Code>NoSuchKey</Code></Error>")
+        headers = {
+            "ETag": f'"{stored.etag}"',
+            "Last-Modified": LAST_MODIFIED,
+            "Accept-Ranges": "bytes",
+            "Content-Type": "application/octet-stream",
+            **stored.metadata,
+        }
+        return content_answer(self._buckets, request, stored, headers)
+
+    def _put(self, request: Request, bucket: str, key: str) -> Answer:
+        digests = request.intake if isinstance(request.intake, Digests) else _digests_of_chunks(request.body)
+        if upload_id := request.query.get("uploadId"):
+            self._part_bytes[upload_id][digests.md5.hex()] = digests.size_bytes
+        else:
+            self._buckets.bucket(bucket).put(
+                StoredObject(
+                    key=key,
+                    size_bytes=digests.size_bytes,
+                    etag=digests.md5.hex(),
+                    md5=digests.md5,
+                    crc32c=digests.crc32c,
+                    metadata=_metadata(request),
+                )
+            )
+        return Answer(headers={"ETag": f'"{digests.md5.hex()}"'})
+
+    def _start(self, request: Request, bucket: str, key: str) -> Answer:
+        upload_id = f"upload-{len(self._uploads)}"
+        self._uploads[upload_id] = {"bucket": bucket, **_metadata(request)}
+        self._part_bytes[upload_id] = {}
+        body = f"<InitiateMultipartUploadResult><UploadId>{upload_id}</UploadId></InitiateMultipartUploadResult>"
+        return Answer(headers=_XML, body=body.encode())
+
+    def _complete(self, request: Request, key: str) -> Answer:
+        upload_id = request.query["uploadId"]
+        metadata, part_bytes = dict(self._uploads[upload_id]), self._part_bytes.pop(upload_id)
+        md5s = [found.decode() for found in _PART_ETAG.findall(request.body)]
+        whole = hashlib.md5(bytes.fromhex("".join(md5s)), usedforsecurity=False).hexdigest()
+        stored = StoredObject(
+            key=key,
+            size_bytes=sum(part_bytes[md5] for md5 in md5s),
+            etag=f"{whole}-{len(md5s)}",
+            md5=None,
+            crc32c=b"",
+            metadata={name: value for name, value in metadata.items() if name != "bucket"},
+        )
+        self._buckets.bucket(metadata["bucket"]).put(stored)
+        body = f"<CompleteMultipartUploadResult><ETag>&quot;{stored.etag}&quot;</ETag></CompleteMultipartUploadResult>"
+        return Answer(headers=_XML, body=body.encode())
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if name.startswith("x-amz-meta-")}
+
+
+def _digests_of_chunks(body: bytes) -> Digests:
+    """Return the digests of a body in `aws-chunked` encoding: `<hex size>[;extension]`, bytes, and so on, trailers."""
+    digests, place = Digests(), 0
+    while True:
+        line_end = body.index(b"\r\n", place)
+        size_bytes = int(body[place:line_end].partition(b";")[0], 16)
+        if not size_bytes:
+            return digests
+        place = line_end + 2
+        digests.update(body[place : place + size_bytes])
+        place += size_bytes + 2

@@ -1,0 +1,135 @@
+"""The sink speaks enough of each API for the engine to verify what it sent, and counts what it was asked."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.contenders import Place, Work
+from bench.engine_case import DirectStores
+from bench.grounds import Ground, ask_sink
+from skyferry.checksums import ContentDigests, digest
+from skyferry.objects import ObjectMetadata
+from skyferry.stores.base import Store
+from skyferry.urls import parse_location
+from stack.environment import AZURITE_ACCOUNT
+from tests.bench.servers import serving
+
+KINDS = ("s3", "az", "gs")
+BODY = bytes(range(256)) * 1024
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    with serving("bench.sink") as port:
+        url = f"http://127.0.0.1:{port}"
+        place = Place(
+            endpoints={"s3": url, "az": f"{url}/{AZURITE_ACCOUNT}", "gs": url, "s3-source": url},
+            source_endpoint=url,
+            folder=Path(),
+            destination_prefix="x",
+            local_sources=Path(),
+        )
+        yield Ground(place=place, sink_url=url)
+
+
+def opened(ground: Ground, kind: str, bucket: str = "destination"):
+    stores = DirectStores(ground.place.endpoints, max_objects_in_flight=4)
+    return stores(parse_location(f"{kind}://{bucket}/"), "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_small_object_is_verified_by_the_answer(ground, kind):
+    async with opened(ground, kind) as store:
+        digests = await digest(BODY, store.capabilities.digests)
+        committed = await store.put_object(
+            f"small/{kind}", BODY, metadata=ObjectMetadata(), digests=digests, replaces=None
+        )
+        assert committed.verified_by == ("crc32c" if kind == "gs" else "md5")
+        found = await store.stat(f"small/{kind}")
+        assert found is not None
+        assert found.size_bytes == len(BODY)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_other_bytes_than_were_announced_are_not_verified(ground, kind):
+    async with opened(ground, kind) as store:
+        digests = await digest(b"other", store.capabilities.digests)
+        with pytest.raises(AssertionError):
+            await _put_and_require_proof(store, f"wrong/{kind}", digests)
+
+
+async def _put_and_require_proof(store: Store, key: str, digests: dict[str, str]) -> None:
+    from skyferry.errors import ChecksumMismatchError
+
+    try:
+        committed = await store.put_object(key, BODY, metadata=ObjectMetadata(), digests=digests, replaces=None)
+    except ChecksumMismatchError as error:
+        raise AssertionError from error
+    assert committed.verified_by is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_object_in_parts_is_verified_and_has_its_size(ground, kind):
+    part_bytes = 5 * 2**20
+    parts = [bytes([index]) * size for index, size in enumerate((part_bytes, part_bytes, 1_000))]
+    async with opened(ground, kind) as store:
+        upload = await store.start_upload(
+            f"large/{kind}",
+            size_bytes=2 * part_bytes + 1_000,
+            part_bytes=part_bytes,
+            metadata=ObjectMetadata(),
+            replaces=None,
+        )
+        whole = ContentDigests(store.capabilities.digests)
+        for index, part in enumerate(parts):
+            whole.update(part)
+            await upload.put_part(index, part, await digest(part, store.capabilities.part_digests))
+        committed = await upload.commit(whole.hexdigests())
+        assert committed.verified_by is not None
+        found = await store.stat(f"large/{kind}")
+        assert found is not None
+        assert found.size_bytes == 2 * part_bytes + 1_000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_filled_bucket_is_listed_page_by_page_and_read(ground, kind):
+    bucket = f"source-{kind}"
+    ask_sink(ground, "fill", bucket=bucket, prefix="objects/", count=2_500, size_bytes=3_000)
+    async with opened(ground, kind, bucket) as store:
+        infos = [info async for info in store.list_objects("objects/")]
+        assert [info.key for info in infos] == [f"objects/{number:06d}" for number in range(2_500)]
+        info, body = await store.read_object(infos[7])
+        algorithms = set(info.checksums) & {"md5", "crc32c"}
+        assert algorithms
+        assert {name: info.checksums[name] for name in algorithms} == await digest(body, algorithms)
+        assert await store.read_range(infos[7], 1_000, 50) == body[1_000:1_050]
+
+
+async def test_content_longer_than_the_block_it_is_made_of_is_read_whole(ground):
+    size_bytes = 9 * 2**20
+    ask_sink(ground, "fill", bucket="source-large", prefix="objects/", count=3, size_bytes=size_bytes)
+    async with opened(ground, "s3", "source-large") as store:
+        infos = [info async for info in store.list_objects("objects/")]
+        info, body = await store.read_object(infos[2])
+        assert len(body) == size_bytes
+        assert await digest(body, {"md5"}) == {"md5": info.checksums["md5"]}
+
+
+def test_requests_are_counted_until_the_destination_is_emptied(ground):
+    ask_sink(ground, "empty", bucket="counted")
+    for _ in range(3):
+        request = urllib.request.Request(f"{ground.sink_url}/counted/key", b"body", method="PUT")
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
+    stats = ask_sink(ground, "stats", bucket="counted")
+    assert (stats["requests"], stats["objects"]) == ({"PUT": 3}, 1)
+    stats = ask_sink(ground, "empty", bucket="counted")
+    assert (stats["requests"], stats["objects"]) == ({}, 0)
+
+
+def test_work_names_its_source():
+    work = Work(source="s3", destination="az", count=5, size_bytes=7)
+    assert (work.bucket, work.pair) == ("source-5x7", "S3 -> Azure")
