@@ -5,8 +5,8 @@
     python -m bench.events --only latency
 
 Latency: a stack of its own with two routes that have `schedule: event`, one fed by a queue, one by listings; 200
-objects each, one a second. Throughput: a queue with 10,000 messages and one consumer, then two. Emulators, Airflow and what
-measures share the machine, so its load is written down too.
+objects each, one a second. Throughput: a queue with 10,000 messages and one consumer, then two. Emulators, Airflow and
+what measures share the machine, so its load is written down too.
 """
 
 from __future__ import annotations
