@@ -27,8 +27,8 @@ class Report:
         state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
         records: URL of the folder that holds manifest and receipts.
         problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
-        missed_by_events: For a run that lists the source of a route which a queue feeds: the objects it copied, since no
-            event had brought them. 0 for other runs.
+        missed_by_events: For a run that lists the source of a route which a queue feeds: the objects it copied, since
+            no event had brought them. 0 for other runs.
     """
 
     run_id: str
