@@ -17,7 +17,6 @@ import os
 import platform
 import sys
 import tempfile
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ from rich.console import Console
 
 from bench.event_latency import put_and_wait, summary_of
 from bench.event_stack import NEVER, EventStack, event_stack, tell_queue
-from bench.event_throughput import throughput
-from bench.memory import RESULTS, emulators
+from bench.event_throughput import throughputs
+from bench.memory import RESULTS
 from stack.environment import read_settings
 
 BUCKET, CONTAINER, QUEUE = "bench-in", "bench-out", "bench-events"
@@ -58,7 +57,8 @@ def main() -> int:
         if options.only != "throughput":
             report["latency"] = latencies(Path(folder), console, objects=20 if options.quick else 200)
         if options.only != "latency":
-            report["throughput"] = throughputs(Path(folder), console, messages=1_000 if options.quick else 10_000)
+            console.print("messages a second of one consumer, and of two")
+            report["throughput"] = throughputs(Path(folder), messages=1_000 if options.quick else 10_000)
     report["load_at_end"] = os.getloadavg()
     text = markdown(report)
     console.print(text, markup=False, soft_wrap=True)
@@ -110,18 +110,6 @@ def _make_places(stack: EventStack) -> None:
     ContainerClient.from_connection_string(stack.azurite_connection, CONTAINER).create_container()
 
 
-def throughputs(folder: Path, console: Console, *, messages: int) -> list[dict[str, Any]]:
-    """Return the figures of one and of two consumers."""
-    rows = []
-    with ExitStack() as stack:
-        environment = stack.enter_context(emulators(folder))
-        moto_url = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]["endpoint_url"]
-        for slots in (1, 2):
-            console.print(f"{messages:,} messages, consumers: {slots}")
-            rows.append(throughput(folder, environment, moto_url, messages=messages, slots=slots))
-    return rows
-
-
 def _machine() -> dict[str, Any]:
     settings = {name: value for name, value in read_settings().items() if name.startswith(_SETTINGS)}
     return {
@@ -154,7 +142,7 @@ def markdown(report: dict[str, Any]) -> str:
         lines += ["| consumers | messages | seconds | messages/s | CPU s | peak MB by tenth of the time |"]
         lines += ["|---:|---:|---:|---:|---:|---|"]
         lines += [_throughput_row(row) for row in report["throughput"]]
-        lines += ["", "Each message tells of one object of 1 KiB that is copied from S3 to a local folder."]
+        lines += ["", "Each message tells of one object of 1 KiB; see `bench/event_throughput.py`."]
     return "\n".join(lines) + "\n"
 
 

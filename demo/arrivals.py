@@ -67,7 +67,7 @@ class ArrivalStage:
     @contextlib.contextmanager
     def _route(self, arrival: Arrival) -> Iterator[None]:
         """Have a route for the time of the block, switched on."""
-        queue_url = self.events.send_events_to(EVENTS_QUEUE)
+        queue_url = self.events.send_events_to(EVENTS_QUEUE) if arrival.source == "events" else ""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         urls = {name: bucket.url for name, bucket in self.buckets.items()}

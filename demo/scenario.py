@@ -15,6 +15,9 @@ DROPPED: Final = "skyferry-demo-dropped"
 EVENTS: Final = "skyferry-demo-events"
 EVENTS_QUEUE: Final = "skyferry-demo-events"
 
+_NEVER: Final = "0 0 29 2 *"
+"""A backstop that has no part in what is shown."""
+
 FOLDER: Final = "folder"
 """Place of the demo's files on disk."""
 
@@ -100,6 +103,7 @@ class Arrival:
             "destination": {"url": urls[self.destination]},
             "detect": queue if self.source == "events" else files,
             "schedule": "event",
+            "backstop": _NEVER,
         }
 
 

@@ -119,7 +119,9 @@ class S3Bucket:
     def send_events_to(self, queue: str) -> str:
         """Let S3 tell a new, empty queue of every object that is put here; returns the queue's URL."""
         url: str = self._queues.create_queue(QueueName=queue)["QueueUrl"]
-        self._queues.purge_queue(QueueUrl=url)
+        # An emulator makes it anew at once; AWS would want a minute in between, and for emptying it too.
+        self._queues.delete_queue(QueueUrl=url)
+        self._queues.create_queue(QueueName=queue)
         found = self._queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         rule = {"QueueArn": found["Attributes"]["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
         self._client.put_bucket_notification_configuration(
