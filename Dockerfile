@@ -25,8 +25,15 @@ RUN uv pip install --python .venv/bin/python --no-cache --no-deps --no-build-iso
 COPY dags dags
 COPY plugins plugins
 
+# The charts of the Transfers page; nothing of Node is in the image.
+FROM node:22.21.1-bookworm-slim AS page
+WORKDIR /page
+COPY plugins/transfer_api/page/package.json plugins/transfer_api/page/package-lock.json plugins/transfer_api/page/.npmrc ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+
 FROM base AS production
 COPY --from=application /opt/skyferry /opt/skyferry
+COPY --from=page /page/node_modules /opt/skyferry/plugins/transfer_api/page/node_modules
 ENV AIRFLOW__CORE__DAGS_FOLDER=/opt/skyferry/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/skyferry/plugins
 USER 50000:0

@@ -17,9 +17,11 @@ ARGS ?=
 key = $(firstword $(shell cat $(1) | cksum))
 PYTHON_FILES := requirements.txt requirements-dev.txt pyproject.toml
 NODE_FILES := stack/azurite/package-lock.json
+PAGE := plugins/transfer_api/page
 PYTHON_STAMP := .venv/installed-$(call key,$(PYTHON_FILES))
 BENCH_STAMP := .venv-bench/installed-$(call key,requirements-bench.txt)
 NODE_STAMP := stack/azurite/node_modules/installed-$(call key,$(NODE_FILES))
+PAGE_STAMP := $(PAGE)/node_modules/installed-$(call key,$(PAGE)/package-lock.json)
 
 .PHONY: help
 help: ## Show this list
@@ -30,7 +32,7 @@ help: ## Show this list
 # --- Set-up -----------------------------------------------------------------------------------------------------
 
 .PHONY: install
-install: $(PYTHON_STAMP) $(NODE_STAMP) ## Install everything into this folder (once; quick when nothing changed)
+install: $(PYTHON_STAMP) $(NODE_STAMP) $(PAGE_STAMP) ## Install everything into this folder (once; quick when nothing changed)
 
 $(PYTHON_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
@@ -57,6 +59,11 @@ $(NODE_STAMP): | $(PYTHON_STAMP)
 	@cd stack/azurite && PATH="$$PATH:$(CURDIR)/.venv/bin" npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
 	    --loglevel=http 2>&1 | awk '/http fetch/ {if (++n % 50 == 0) {print "  " n " packages fetched"; fflush()}; next} \
 	    /EBADENGINE|^npm warn/ {next} {print; fflush()}'
+	@touch $@
+
+$(PAGE_STAMP): | $(PYTHON_STAMP)
+	@echo "Installing the charts of the Transfers page"
+	@cd $(PAGE) && PATH="$$PATH:$(CURDIR)/.venv/bin" npm ci --omit=dev --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 .PHONY: lock
@@ -90,6 +97,12 @@ env: ## Print what makes a shell part of the stack: eval "$(make -s env)"
 .PHONY: demo
 demo: up ## Move a few thousand real files between all stores and check every one of them
 	@$(PY) -m demo
+
+# The watch folder has to exist; all other folders, the bucket and the queue are made by the routes.
+.PHONY: producer
+producer: up ## Upload what is dropped into exchange/Watch, and tell a queue (docs/guide/watch-folder.md)
+	@mkdir -p exchange/Watch
+	@$(PY) -m stack on transfer__watch_folder
 
 # --- Benchmarks -------------------------------------------------------------------------------------------------
 
@@ -128,6 +141,7 @@ check-code: install ## Lint, formatting and types
 .PHONY: check-generated
 check-generated: install ## Are the generated files current?
 	.venv/bin/python -m skyferry.reference --check
+	PYTHONPATH=plugins .venv/bin/python -m transfer_api.api_reference --check
 
 .PHONY: check-compose
 check-compose: install ## Is docker-compose.yaml valid? (Needs no Docker.)
@@ -150,5 +164,5 @@ format: install ## Format the code and fix what ruff can fix
 
 .PHONY: clean
 clean: down ## Remove everything that was installed or written, except for the sources
-	rm -rf .venv .venv-bench .stack build stack/azurite/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .stack build stack/azurite/node_modules $(PAGE)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The commands behind `make up`, `down`, `status` and `env`."""
+"""The commands behind `make up`, `down`, `status`, `env` and `producer`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, action in _ACTIONS.items():
         commands.add_parser(name, help=action.__doc__)
     commands.add_parser("exec", help="Become one component; for supervisord.").add_argument("name")
+    commands.add_parser("on", help="Switch DAGs on.").add_argument("dag", nargs="+")
     options = parser.parse_args(arguments)
     try:
         if options.command == "exec":
             _become(component(options.name))
+        if options.command == "on":
+            return on(options.dag)
         return _ACTIONS[options.command]()
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -86,6 +89,19 @@ def status() -> int:
         health, address = "healthy" if healthy else "unhealthy", layout.url(each) if each.listens else "-"
         print(f"{each.name:<16} {process.pid or '-':>8}  {process.state.lower():<9} {health:<10} {address}")
     return 0 if all_healthy else 1
+
+
+def on(dag_ids: Sequence[str]) -> int:
+    """Switch DAGs on, waiting for those that Airflow has yet to parse."""
+    from stack.dag_switch import switch_on  # here, because Airflow's client takes a second to import
+
+    layout = _running_layout()
+    if layout is None:
+        raise StackError("the stack is not running; start it with: make up")
+    switch_on(layout, dag_ids)
+    for dag_id in dag_ids:
+        print(f"on: {dag_id}  {layout.url(component('api-server'))}/dags/{dag_id}")
+    return 0
 
 
 def env() -> int:

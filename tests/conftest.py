@@ -16,9 +16,18 @@ AZURITE_ACCOUNT = "devstoreaccount1"
 # Azurite's published key: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
+_ROUTE = """\
+id: {id}
+source: {{url: "file://{{exchange}}/{source}/"}}
+destination: {{url: "file://{{exchange}}/{destination}/", create: true}}
+"""
 ROUTES = {
-    "orders": 'id: orders\nsource: {url: "file://{exchange}/orders/"}\n'
-    'destination: {url: "file://{exchange}/lake/", create: true}\n',
+    route_id: _ROUTE.format(id=route_id, source=source, destination=destination)
+    for route_id, source, destination in (
+        ("orders", "orders", "lake"),
+        ("orders_to_lake", "shop", "shop-lake"),
+        ("seven_files", "seven", "seven-copied"),
+    )
 }
 """The routes of `airflow_services`."""
 
@@ -56,6 +65,7 @@ def corpora() -> Path:
 
 @pytest.fixture(scope="session")
 def airflow_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
-    """A whole Airflow whose route `orders` copies between two folders of its exchange; shared by all tests."""
-    with local_airflow(tmp_path_factory.mktemp("airflow"), routes=ROUTES) as airflow:
+    """A whole Airflow whose routes copy between folders of its exchange; shared by all tests."""
+    users = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,user:user,op:op"}
+    with local_airflow(tmp_path_factory.mktemp("airflow"), routes=ROUTES, environment=users) as airflow:
         yield airflow

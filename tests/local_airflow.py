@@ -9,6 +9,7 @@ from one local folder to another. Put this into a conftest that needs it, or int
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -49,6 +50,11 @@ class LocalAirflow:
     config: Path
     user: str = USER
     password: str = PASSWORD
+
+    def password_of(self, user: str) -> str:
+        """Of a user that `AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS` names."""
+        passwords = self.layout.airflow_home / "simple_auth_manager_passwords.json.generated"
+        return str(json.loads(passwords.read_text())[user])
 
     @property
     def exchange(self) -> Path:
@@ -92,8 +98,8 @@ def local_airflow(
         "AIRFLOW__OPENLINEAGE__DISABLED": "True",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
         **(environment or {}),
     }
     _migrate(settings, layout.logs / "migrate.log")

@@ -1,7 +1,7 @@
 """Copying one batch: every object is tried, every outcome is recorded, and one that fails costs the others nothing.
 
-A move deletes a source object only after its receipt is on record, so that a run that dies between the two still knows
-what it had copied.
+A move lets go of a source object only after its receipt is on record, so that a run that dies between the two still
+knows what it had copied. Who is to be told of copies is told in between, for the same reason.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 import traceback
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +29,8 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.evidence import Comparer
+from skyferry.notify.messages import Arrival
+from skyferry.notify.notifier import Notifier
 from skyferry.object_transfer import SMALL_OBJECT_BYTES, ObjectTransfer, Transferred
 from skyferry.objects import ObjectInfo
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
@@ -57,6 +59,8 @@ class CopyOptions:
     on_conflict: OnConflict
     reads_back: bool
     max_objects_in_flight: int
+    max_lost_in_a_row: int | None = None
+    """After so many objects in a row that failed and may succeed later, no other one is begun; None: all are tried."""
 
 
 class BatchCopier:
@@ -68,6 +72,8 @@ class BatchCopier:
         attempt: The task's attempt, from 1. From the second on, every object is first looked at, because the attempt
             before may have copied it without leaving a receipt.
         budget: Shared by copiers that work at the same time; one of its own by default.
+        notifier: Told of every copy of a move before its source is let go; None when nobody is.
+        release: Takes a source version away once its copy is on record; by default it is deleted.
         tally: Kept up to date while the copier works; one of its own by default.
     """
 
@@ -81,11 +87,15 @@ class BatchCopier:
         records: str,
         attempt: int,
         budget: ByteBudget | None = None,
+        notifier: Notifier | None = None,
+        release: Callable[[ObjectInfo], Awaitable[bool]] | None = None,
         tally: BatchTally | None = None,
     ) -> None:
         self._source = source
         self._destination = destination
         self._options = options
+        self._notifier = notifier
+        self._release = release or source.delete_object
         self._attempt = attempt
         self._budget = budget or ByteBudget(MEMORY_BUDGET_BYTES)
         self._large_objects = asyncio.Semaphore(MAX_LARGE_OBJECTS)
@@ -151,6 +161,8 @@ class BatchCopier:
         tasks: set[asyncio.Task[Receipt]] = set()
         try:
             while True:
+                if self._has_lost_a_store():
+                    waiting = iter(())
                 while len(tasks) < self._options.max_objects_in_flight and (item := next(waiting, None)) is not None:
                     tasks.add(asyncio.create_task(self._copy_one(item, done.get(item.source.key))))
                 if not tasks:
@@ -163,17 +175,22 @@ class BatchCopier:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _has_lost_a_store(self) -> bool:
+        limit = self._options.max_lost_in_a_row
+        return limit is not None and self._tally.lost_in_a_row >= limit
+
     async def _copy_one(self, planned: PlannedObject, earlier: Receipt | None) -> Receipt:
         started = time.monotonic()
         attempts = Attempts()
+        copier = _ObjectCopier(self, attempts, wrong_etag=earlier.wrong_etag if earlier else "")
         try:
             if earlier is not None and self._is_to_delete(earlier):
                 receipt = earlier  # nothing else is left to do
             else:
-                receipt = await _ObjectCopier(self, attempts).copy(planned)
+                receipt = await copier.copy(planned)
         except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other objects
             known = _as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
-            receipt = receipt_of(planned, Outcome.FAILED, str(known))
+            receipt = replace(receipt_of(planned, Outcome.FAILED, str(known)), wrong_etag=copier.wrong_etag)
             self._tally.add_failure(receipt, known)
         return replace(
             self._finished(receipt),
@@ -185,17 +202,41 @@ class BatchCopier:
         return replace(receipt, attempt=self._attempt, finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
 
     async def _delete_sources(self, receipts: list[Receipt]) -> None:
-        """Take the sources away whose copies are on record."""
+        """Tell of the copies that are on record, and take their sources away."""
         await self._receipts.flush()
         gate = asyncio.Semaphore(self._options.max_objects_in_flight)
 
-        async def delete(receipt: Receipt) -> Receipt:
+        async def delete(receipt: Receipt, untold_because: TransferError | None) -> Receipt:
+            if untold_because is not None:
+                return self._tally.not_deleted(receipt, untold_because)
             async with gate:
                 return await self._delete_source(receipt)
 
-        for receipt in await asyncio.gather(*(delete(receipt) for receipt in receipts)):
+        told = await self._tell(receipts)
+        for receipt in await asyncio.gather(*(delete(receipt, error) for receipt, error in told)):
             await self._receipts.add(receipt.to_json())
         receipts.clear()
+
+    async def _tell(self, receipts: Sequence[Receipt]) -> list[tuple[Receipt, TransferError | None]]:
+        """Return each receipt with the reason why nobody could be told of it; those that were told of say so."""
+        if self._notifier is None:
+            return [(receipt, None) for receipt in receipts]
+        new = [receipt for receipt in receipts if not receipt.told]
+        outcomes = await self._notifier.tell([self._arrival(receipt) for receipt in new])
+        errors = {receipt.key: error for receipt, error in zip(new, outcomes, strict=True) if error is not None}
+        return [(replace(receipt, told=receipt.key not in errors), errors.get(receipt.key)) for receipt in receipts]
+
+    def _arrival(self, receipt: Receipt) -> Arrival:
+        return Arrival(
+            store=self._destination.kind,
+            bucket=self._destination.bucket,
+            key=receipt.destination_key,
+            url=self._destination.url(receipt.destination_key),
+            size_bytes=receipt.size_bytes,
+            etag=receipt.destination_etag,
+            version_id=receipt.destination_version_id,
+            time=receipt.finished_at,
+        )
 
     async def _delete_source(self, receipt: Receipt) -> Receipt:
         attempts = Attempts()
@@ -207,7 +248,7 @@ class BatchCopier:
         )
         try:
             await self._require_destination(receipt, attempts)
-            await attempts.call(lambda: self._source.delete_object(info))
+            await attempts.call(lambda: self._release(info))
         except (SourceChangedError, DestinationChangedError) as error:
             return replace(receipt, kept_because=str(error))
         except Exception as error:  # noqa: BLE001 - as in `_copy_one`
@@ -247,9 +288,15 @@ class BatchCopier:
 
 
 class _ObjectCopier:
-    """Copies one object, looking again when source or destination are not what the plan saw."""
+    """Copies one object, looking again when source or destination are not what the plan saw.
 
-    def __init__(self, batch: BatchCopier, attempts: Attempts) -> None:
+    Args:
+        wrong_etag: The version of wrong content an earlier attempt left at the destination; it is nobody's, so it is
+            replaced whatever `on_conflict` says.
+    """
+
+    def __init__(self, batch: BatchCopier, attempts: Attempts, *, wrong_etag: str) -> None:
+        self.wrong_etag = wrong_etag
         self._source = batch._source
         self._destination = batch._destination
         self._options = batch._options
@@ -290,7 +337,9 @@ class _ObjectCopier:
                     return _copied(current, await self._transfer.transfer(current))
             except (SourceChangedError, SourceMissingError, DestinationChangedError, ChecksumMismatchError) as error:
                 last_error = error
-                mismatches += isinstance(error, ChecksumMismatchError)
+                if isinstance(error, ChecksumMismatchError):
+                    mismatches += 1
+                    self.wrong_etag = error.wrong_etag or self.wrong_etag
                 if mismatches > 1:
                     break  # each has cost several whole reads; the task's own retries begin anew
                 self._attempts.count(error)
@@ -310,7 +359,8 @@ class _ObjectCopier:
             return receipt_of(planned, Outcome.SKIPPED, "source_gone")
         fresh = replace(planned, source=source, replaces=found)
         was_planned = planned.replaces.etag if planned.replaces else None
-        if found is None or (found.etag == was_planned and planned.action is Action.COPY):
+        is_ours = found is not None and found.etag == self.wrong_etag
+        if found is None or is_ours or (found.etag == was_planned and planned.action is Action.COPY):
             return replace(fresh, action=Action.COPY)
         return await self._resolve_conflict(fresh, found)
 

@@ -100,7 +100,13 @@ class SizeMismatchError(RetryableError):
 
 
 class ChecksumMismatchError(RetryableError):
-    """The bytes that arrived are not the bytes that were stored."""
+    """The bytes that arrived are not the bytes that were stored.
+
+    Attributes:
+        wrong_etag: The version of the wrong content, when it could not be removed and is still at the destination.
+    """
+
+    wrong_etag: str = ""
 
 
 class PermanentError(TransferError):

@@ -16,7 +16,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,6 +90,12 @@ class ConsumptionReport(Report):
     by_route: dict[str, dict[str, Any]]
     messages: dict[str, int]
     event_records: dict[str, int]
+
+    def of_route(self, route_id: str) -> ConsumptionReport:
+        """Return the report with the numbers of one route in the place of the sums."""
+        names = {one.name for one in fields(self)}
+        numbers = {name: value for name, value in self.by_route[route_id].items() if name in names}
+        return replace(self, route=route_id, **numbers)
 
     @property
     def headline(self) -> str:

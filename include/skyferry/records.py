@@ -90,9 +90,11 @@ class Receipt:
             `readback` (read twice), `local` (no network in between).
         checksums: Digests of the content that was copied.
         lost: What the destination could not hold, a sentence each.
-        deleted_at_source: The source version was removed after the copy was verified (a move).
+        told: A message about the copy was sent.
+        deleted_at_source: The source version was removed, or set aside, after the copy was verified (a move).
         kept_because: Why a move left the source where it was, although its content is at the destination.
         not_deleted_because: Why the last attempt of a move could not delete the source; the next one tries again.
+        wrong_etag: The version of wrong content that a failed attempt left at the destination and could not remove.
         was_there: The content had arrived before this attempt began (a retry after a kill).
         retries: Error class to number of attempts that followed it.
     """
@@ -110,9 +112,11 @@ class Receipt:
     verified_by: str = ""
     source_verified_by: str = ""
     lost: tuple[str, ...] = ()
+    told: bool = False
     deleted_at_source: bool = False
     kept_because: str = ""
     not_deleted_because: str = ""
+    wrong_etag: str = ""
     was_there: bool = False
     retries: Mapping[str, int] = field(default_factory=dict)
     attempt: int = 1

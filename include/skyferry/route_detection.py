@@ -20,6 +20,26 @@ _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_SUFFIX = ".fifo"
 
 QUEUE_URL_RULE = "the URL of a standard SQS queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
+QUEUE_URL_PATTERN = r"^https?://[^/\s@?#]+(/[^/\s@?#]+)*/[A-Za-z0-9_-]{1,80}$"
+
+
+def checked_queue_url(value: str) -> str:
+    """Return the URL if it is one of a standard queue; for the validators of models.
+
+    Raises:
+        PydanticCustomError: It is not; the message shows nothing that may be a secret.
+    """
+    parts = urlsplit(value)
+    name = value.rpartition("/")[2]
+    if name.endswith(_FIFO_SUFFIX):
+        raise reason_error(f'"{name[:90]}" is a FIFO queue; S3 sends its events to standard queues only')
+    is_plain = parts.scheme in ("http", "https") and parts.netloc and not (parts.query or parts.fragment)
+    if "@" in parts.netloc or not is_plain or any(character.isspace() for character in value):
+        # What was found is not shown: a URL of this kind may hold a password or a signature.
+        raise reason_error(f"found another text; expected {QUEUE_URL_RULE}")
+    if len(parts.path.split("/")) < 3 or not _QUEUE_NAME.fullmatch(name):
+        raise reason_error(f'"{name[:90]}" is no name of a queue; expected {QUEUE_URL_RULE}')
+    return value
 
 
 class DetectObjects(BaseModel):
@@ -99,7 +119,7 @@ class DetectQueue(BaseModel):
         max_length=300,
         json_schema_extra={
             "expected": QUEUE_URL_RULE,
-            "pattern": r"^https?://[^/\s@?#]+(/[^/\s@?#]+)*/[A-Za-z0-9_-]{1,80}$",
+            "pattern": QUEUE_URL_PATTERN,
         },
     )
     conn_id: str = Field(
@@ -184,17 +204,7 @@ class DetectQueue(BaseModel):
     @field_validator("queue_url", mode="after")
     @classmethod
     def _is_queue(cls, value: str) -> str:
-        parts = urlsplit(value)
-        name = value.rpartition("/")[2]
-        if name.endswith(_FIFO_SUFFIX):
-            raise reason_error(f'"{name[:90]}" is a FIFO queue; S3 sends its events to standard queues only')
-        is_plain = parts.scheme in ("http", "https") and parts.netloc and not (parts.query or parts.fragment)
-        if "@" in parts.netloc or not is_plain or any(character.isspace() for character in value):
-            # What was found is not shown: a URL of this kind may hold a password or a signature.
-            raise reason_error(f"found another text; expected {QUEUE_URL_RULE}")
-        if len(parts.path.split("/")) < 3 or not _QUEUE_NAME.fullmatch(name):
-            raise reason_error(f'"{name[:90]}" is no name of a queue; expected {QUEUE_URL_RULE}')
-        return value
+        return checked_queue_url(value)
 
     @property
     def queue_name(self) -> str:

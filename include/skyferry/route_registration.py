@@ -27,7 +27,7 @@ def check_route(route_id: str, text: str) -> tuple[Route | None, list[ConfigProb
     """
     _check_id(route_id)
     with tempfile.TemporaryDirectory() as folder:
-        return _read(_write(Path(folder), route_id, text), named=_file(route_id, None))
+        return _read(_write(Path(folder), route_id, text), named=Path(f"{route_id}.yaml"))
 
 
 def register_route(route_id: str, text: str, *, replace_existing: bool = False, folder: Path | None = None) -> Route:

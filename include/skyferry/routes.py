@@ -23,7 +23,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from skyferry.config_folder import absolute_url, config_folder, read_model
+from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS
 from skyferry.errors import RequestError, RouteConfigError, UnknownRouteError
+from skyferry.handover import Handover, Notify
 from skyferry.object_filter import ObjectFilter, parse_patterns
 from skyferry.queue_groups import group_by_queue
 from skyferry.request import (
@@ -54,6 +56,8 @@ _URL_RULE = (
     "a URL such as s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or file:///folder, or file:./folder"
     " (below the project folder)"
 )
+_FOLDER_RULE = "a local folder: file:./folder (below the project folder) or file:///folder"
+_FOLDER_PATTERN = r"^(file:\./[^?#]*|file:///[^?#]*)?$"
 _MODEL = ConfigDict(frozen=True, extra="forbid", strict=True)
 _SCHEMAS = params_schema()
 
@@ -119,6 +123,38 @@ class _Place(BaseModel):
 class RouteSource(_Place):
     """Where a route takes objects from."""
 
+    claim: str = Field(
+        default="",
+        title="Claim",
+        description="A local source only: settled files are first moved into this folder, and copied from there. A file"
+        " that is still in it after a run that died is taken up by the next one. Created if it is missing; on the file"
+        " system of the source.",
+        examples=["file:./exchange/QueuedForUpload/"],
+        json_schema_extra={"expected": _FOLDER_RULE, "pattern": _FOLDER_PATTERN},
+    )
+    done: str = Field(
+        default="",
+        title="Done",
+        description="A local source only: each file is moved into this folder once its copy is proven equal, and told"
+        " of, instead of being kept or deleted. A name that is taken there gets a number. Created if it is missing; on"
+        " the file system of the source.",
+        examples=["file:./exchange/UploadedToS3/"],
+        json_schema_extra={"expected": _FOLDER_RULE, "pattern": _FOLDER_PATTERN},
+    )
+
+    @field_validator("claim", "done", mode="after")
+    @classmethod
+    def _is_folder(cls, value: str, info: ValidationInfo) -> str:
+        if not value:
+            return value
+        try:
+            location = parse_location(absolute_url(value), what="")
+        except RequestError as error:
+            raise reason_error(str(error).strip()) from error
+        if location.kind != "file" or parse_location(info.data.get("url", location.url)).kind != "file":
+            raise reason_error("is for local folders: only a file can be moved aside by a rename")
+        return location.url
+
 
 class RouteDestination(_Place):
     """Where a route puts them."""
@@ -130,6 +166,17 @@ class RouteDestination(_Place):
         examples=[True],
         json_schema_extra={"expected": "true or false"},
     )
+    notify: Notify | None = Field(
+        default=None, title="Notify", description="A queue that gets a message for each object that has arrived."
+    )
+
+    @field_validator("notify", mode="after")
+    @classmethod
+    def _has_the_shape_for_the_store(cls, value: Notify | None, info: ValidationInfo) -> Notify | None:
+        url = info.data.get("url", "")
+        if value is not None and value.shape == "s3_event" and url and parse_location(url).kind != "s3":
+            raise reason_error(f"shape is s3_event, and destination is {url}; expected raw for what is not in S3")
+        return value
 
 
 class RouteSelect(BaseModel):
@@ -337,11 +384,31 @@ class Route(BaseModel):
 
     @model_validator(mode="after")
     def _makes_a_request(self) -> Self:
+        self._check_handover()
         try:
             self.request()
         except ValidationError as error:
             raise reason_error(problem_text(error.errors()[0], TransferRequest)) from error
         return self
+
+    def _check_handover(self) -> None:
+        """Refuse what would leave a file where it is for ever, or an arrival untold."""
+        source, keeps = self.source, self.copying.keep_source
+        if source.done and keeps and "keep_source" in self.copying.model_fields_set:
+            raise reason_error("copy.keep_source is true, but source.done moves the files away; leave one of them out")
+        if source.claim and keeps and not source.done:
+            raise reason_error("source.claim needs source.done, or copy.keep_source: false; expected one of them")
+        if self.destination.notify and keeps and not source.done:
+            # What is still at the source is what nobody was told of: only so is no message ever lost.
+            raise reason_error("destination.notify needs source.done, or copy.keep_source: false; expected one of them")
+        if self.destination.notify and self.queue:
+            raise reason_error("destination.notify is not for routes that read a queue (detect with kind sqs)")
+        try:
+            self.handover().check_folders(
+                parse_location(source.claim or source.url), parse_location(self.destination.url)
+            )
+        except RequestError as error:
+            raise reason_error(str(error)) from error
 
     @property
     def queue(self) -> DetectQueue | None:
@@ -365,19 +432,33 @@ class Route(BaseModel):
         """Return the request a run of this route starts with."""
         return TransferRequest(
             id=self.id,
-            source=self.source.url,
+            source=self.source.claim or self.source.url,
             source_conn_id=self.source.conn_id,
             destination=self.destination.url,
             destination_conn_id=self.destination.conn_id,
             create_destination=self.destination.create,
             data=self.data,
             **self.select.model_dump(),
-            copy=self.copying.keep_source,
+            copy=self.copying.keep_source and not self.source.done,
             on_conflict=self.copying.on_conflict,
             verify=self.copying.verify,
             max_objects_in_flight=self.limits.max_objects_in_flight,
             batch_objects=self.limits.batch_objects,
             batch_bytes=self.limits.batch_bytes,
+        )
+
+    def handover(self) -> Handover:
+        """Return what happens to the route's objects beside the copy."""
+        handover = Handover(done=self.source.done, notify=self.destination.notify)
+        if not self.source.claim:
+            return handover
+        files = self.detect if isinstance(self.detect, DetectFiles) else None
+        return handover.model_copy(
+            update={
+                "watched": self.source.url,
+                "settle_seconds": files.settle_seconds if files else int(DEFAULT_SETTLE_SECONDS),
+                "done_suffix": files.done_suffix if files else "",
+            }
         )
 
 

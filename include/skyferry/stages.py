@@ -8,9 +8,10 @@ and the report counts each object once.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,11 @@ from typing import Any
 from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, CopyOptions
 from skyferry.batch_tally import BatchResult, BatchTally
+from skyferry.claim import Claimed, claim_files
 from skyferry.errors import BucketMissingError, PermanentError, RequestError
+from skyferry.handover import NO_HANDOVER, Handover
+from skyferry.notify.notifier import NotifierOpener
+from skyferry.objects import ObjectInfo
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
@@ -36,6 +41,9 @@ PREVIEW_OBJECTS = 200
 """How many decisions a plan carries along to be shown."""
 
 _SKIPPED_PER_RECORD = 5_000
+
+_LOST_ROUNDS = 3
+"""How often all objects in flight must fail for a batch to take a store for lost; each round can take two minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,27 +75,45 @@ class Plan:
     Attributes:
         totals: The numbers of `plan.json`.
         preview: The first decisions, for people.
+        claimed: What came into the source just before, where the route claims files.
     """
 
     number: int
     batches: tuple[Batch, ...]
     totals: Mapping[str, Any]
     preview: tuple[PlannedObject, ...]
+    claimed: Claimed = field(default_factory=Claimed)
 
 
 async def plan_transfer(
-    request: TransferRequest, *, run: Run, open_store: StoreOpener, state: Location, state_conn_id: str
+    request: TransferRequest,
+    *,
+    run: Run,
+    open_store: StoreOpener,
+    state: Location,
+    state_conn_id: str,
+    handover: Handover = NO_HANDOVER,
+    open_notifier: NotifierOpener | None = None,
 ) -> Plan:
     """Decide on every selected object and write the manifest.
 
     Nothing is written at the source or the destination, except that a missing destination bucket is created when the
-    request says so and is no dry run.
+    request says so and is no dry run, and that settled files are claimed into the source where the route does that.
+
+    Args:
+        handover: What the route does beside the copy.
+        open_notifier: For a handover that tells somebody; it is made sure that there is somebody.
 
     Raises:
         BucketMissingError, AccessDeniedError: Source, destination or state folder cannot be used.
-        RequestError: `data` names an object that does not exist, or the transfer would change the records of runs.
+        RequestError: `data` names an object that does not exist, there is no queue to tell, or the transfer would
+            change the records of runs.
     """
-    _spare_records(request, state, state_conn_id)
+    if request.dry_run and handover.watched:
+        # Nothing is claimed, so what would be copied is still in the watched folder.
+        request = request.model_copy(update={"source": handover.watched})
+    _spare_records(request, handover, state, state_conn_id)
+    claimed = await _claim(request, handover)
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -95,6 +121,9 @@ async def plan_transfer(
     ):
         await Attempts().call(source.check_bucket)
         exists = await prepare_destination(destination, request)
+        if open_notifier is not None:
+            async with open_notifier() as notifier:
+                await notifier.prepare(is_rehearsal=request.dry_run)
         newest, newest_whole = await records.plan_numbers()
         # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
         earlier = await _receipts_of_plan(records, newest_whole)
@@ -104,12 +133,40 @@ async def plan_transfer(
             await writer.add(decision, earlier.pop(decision.source.key, None))
         for receipt in earlier.values():
             await writer.carry(receipt)  # moved by this run already: its source is gone
-        return await writer.finish()
+        for decision in _unclaimed(claimed):
+            await writer.add(decision, None)
+        return replace(await writer.finish(), claimed=claimed)
 
 
-def _spare_records(request: TransferRequest, state: Location, state_conn_id: str) -> None:
+async def _claim(request: TransferRequest, handover: Handover) -> Claimed:
+    """Move settled files into the source, those that the request selects."""
+    claiming = handover.claiming(request.source_location)
+    if claiming is None or request.dry_run:
+        return Claimed()
+    selected, now = request.object_filter, datetime.now(UTC)
+
+    def takes(info: ObjectInfo) -> bool:
+        return selected.counts(info, info.key, now=now)
+
+    return await asyncio.to_thread(claim_files, claiming, takes=takes)
+
+
+def _unclaimed(claimed: Claimed) -> Iterator[PlannedObject]:
+    """Yield what is to be reported of files that stay in the watched folder for good."""
+    for info in claimed.not_files:
+        yield PlannedObject(action=Action.SKIP, source=info, destination_key="", reason=info.unreadable_because)
+    for info, reason in claimed.refused:
+        yield PlannedObject(action=Action.REFUSE, source=info, destination_key="", reason=reason)
+
+
+def _spare_records(request: TransferRequest, handover: Handover, state: Location, state_conn_id: str) -> None:
     """Refuse to write into the state folder, or to move records out of it: other runs are at work with them."""
     source, destination = request.source_location, request.destination_location
+    if any(is_inside(state, folder, same_connection=True) for folder in handover.folders):
+        raise RequestError(
+            f"the records of runs in {state.url} lie in a folder that the route moves files out of, or into",
+            hint="choose another folder, or another state_url; nothing was changed",
+        )
     is_same = request.source_conn_id == state_conn_id
     moves_records = not request.keep_source and (
         is_inside(state, source, same_connection=is_same) or is_inside(source, state, same_connection=is_same)
@@ -300,14 +357,19 @@ async def copy_batch(
     open_store: StoreOpener,
     state: Location,
     state_conn_id: str,
+    handover: Handover = NO_HANDOVER,
+    open_notifier: NotifierOpener | None = None,
     tally: BatchTally | None = None,
 ) -> BatchResult:
     """Copy the objects of one batch that this run has not copied yet.
 
-    Every object is tried; look at `BatchResult.raise_if_failed`.
+    Every object is tried, unless a store is lost meanwhile (docs/adr/0013-a-lost-store-ends-the-batch.md); look at
+    `BatchResult.raise_if_failed`.
 
     Args:
         attempt: The task's attempt, from 1.
+        handover: What the route does beside the copy.
+        open_notifier: For a handover that tells somebody.
         tally: Kept up to date meanwhile, for a caller that wants to know what was done when the call is cancelled.
 
     Raises:
@@ -318,6 +380,7 @@ async def copy_batch(
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
         open_store(request.destination_location, request.destination_conn_id) as destination,
+        open_notifier() if open_notifier is not None else nullcontext() as notifier,
     ):
         copier = BatchCopier(
             source,
@@ -326,10 +389,12 @@ async def copy_batch(
             state=records,
             records=f"{receipts}try-{attempt:02d}",
             attempt=attempt,
+            notifier=notifier,
+            release=handover.release(request.source_location),
             tally=tally,
         )
         return await copier.copy_all(
-            await _planned_objects(records, batch), done=await _last_receipts(records, receipts)
+            await _planned_objects(records, batch), done=await last_receipts(records, receipts)
         )
 
 
@@ -360,10 +425,11 @@ def _copy_options(request: TransferRequest) -> CopyOptions:
         on_conflict=request.on_conflict,
         reads_back=request.verify == "readback",
         max_objects_in_flight=request.max_objects_in_flight,
+        max_lost_in_a_row=_LOST_ROUNDS * request.max_objects_in_flight,
     )
 
 
-async def _last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
+async def last_receipts(records: StateFolder, folder: str) -> dict[str, Receipt]:
     """Return the receipt that counts for each object in a folder, with the retries of all attempts.
 
     It is the last one, except that what was done stays done: a worker that was cut off may report later than its
@@ -431,7 +497,7 @@ async def _add_receipts(totals: Totals, records: StateFolder, number: int, plan:
         return
     without_receipt = plan["objects_in_manifest"]
     for batch in plan["batches"]:
-        receipts = await _last_receipts(records, f"{folder}{batch['number']:05d}/")
+        receipts = await last_receipts(records, f"{folder}{batch['number']:05d}/")
         without_receipt -= len(receipts)
         for receipt in receipts.values():
             totals.add(receipt)

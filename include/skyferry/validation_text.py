@@ -68,6 +68,13 @@ def alternatives(annotation: object) -> dict[str, type[BaseModel]]:
     return models
 
 
+def model_in(annotation: object) -> type[BaseModel] | None:
+    """Return the model a field holds, also one that may be left out; None for a field that holds none, or several."""
+    options = [annotation, *get_args(annotation)]
+    models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+    return models[0] if len(models) == 1 else None
+
+
 def unknown_name_text(name: object, names: Iterable[str]) -> str:
     """Return the problem with a name that no field has, and the nearest one that there is."""
     shown = name if isinstance(name, str) else repr(name)[:60]
@@ -81,8 +88,9 @@ def expected_text(field: FieldInfo) -> str:
     extra = field.json_schema_extra
     if isinstance(extra, dict) and "expected" in extra:
         return str(extra["expected"])
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-        return f"a group of {', '.join(_names(field.annotation))}"
+    model = model_in(field.annotation)
+    if model is not None:
+        return f"a group of {', '.join(_names(model))}"
     options = get_args(field.annotation)
     if options:
         return ("one of " if len(options) > 1 else "") + ", ".join(str(option) for option in options)
@@ -147,7 +155,7 @@ def _place_of(detail: ErrorDetails, model: type[BaseModel]) -> _Place:
             fields = {each.alias or name: each for name, each in current.model_fields.items()}
             field, siblings = fields.get(str(part)), list(fields)
             annotation = field.annotation if field is not None else None
-            current = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+            current = model_in(annotation)
             kinds = alternatives(annotation)
     if detail["type"].startswith(_WRONG_KIND_TYPES):
         names.append(_KIND)

@@ -13,7 +13,8 @@ from airflow_bridge.transfer_lineage import Flow, flow_of
 from airflow_bridge.transfer_setup import allowed_uses, run_of, uses_of
 from skyferry.defaults import load_defaults
 from skyferry.detect.queue_route import QueueRoute
-from skyferry.errors import TransferError
+from skyferry.errors import RequestError, TransferError
+from skyferry.handover import NO_HANDOVER
 from skyferry.routes import Route, find_route
 from skyferry.state import Run
 
@@ -82,4 +83,9 @@ def flows_of_routes(route_ids: Sequence[str]) -> tuple[Flow, ...]:
 
 
 def _queue_route(route: Route) -> QueueRoute:
+    if route.handover() != NO_HANDOVER:
+        raise RequestError(
+            f'the route "{route.id}" has destination.notify, which a route that is fed by a queue cannot do yet',
+            hint="leave it out; nothing was received",
+        )
     return QueueRoute(request=route.request(), mirror_deletes=route.mirror_deletes, max_deletes=route.max_deletes)

@@ -11,6 +11,7 @@ from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
 from skyferry.attempts import Attempts
 from skyferry.defaults import check_local_root, load_defaults
+from skyferry.detect.folder_wakeup import MIN_SECONDS, FolderWakeUp
 from skyferry.detect.new_objects import DEFAULT_OVERLAP_SECONDS, Detection, find_new_objects
 from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS, find_settled_files
 from skyferry.errors import RequestError
@@ -94,6 +95,16 @@ class SourceWatch:
         if location.kind == "file":
             check_local_root(location.bucket, load_defaults().local_roots)
         return StoreUse(what="source", location=location, conn_id=self.conn_id or DEFAULT_CONN_IDS[location.kind])
+
+    def wake_up(self) -> FolderWakeUp:
+        """Return what waits between two looks, as a context; for `files` it ends a wait early."""
+        return FolderWakeUp(parse_location(self.url).bucket if self.kind == "files" else "")
+
+    def next_look_seconds(self, detection: Detection, poll_interval: float) -> float:
+        """Return when to look again: sooner than usual if a file is about to settle."""
+        if detection.settles_in_seconds is None:
+            return poll_interval
+        return min(poll_interval, max(detection.settles_in_seconds, MIN_SECONDS))
 
     @property
     def location(self) -> Location:

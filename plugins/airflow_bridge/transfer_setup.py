@@ -11,7 +11,9 @@ from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse, check_connection_allowed
 from skyferry.defaults import Defaults, check_local_root, load_defaults
 from skyferry.errors import RequestError, UnknownRouteError
-from skyferry.request import TransferRequest, request_from_conf
+from skyferry.handover import NO_HANDOVER, Handover
+from skyferry.notify.notifier import NotifierOpener
+from skyferry.request import DEFAULT_CONN_IDS, TransferRequest, request_from_conf
 from skyferry.routes import Route, find_route
 from skyferry.state import Run
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _KEY_FIELDS = ("data", "include", "exclude")
 """The parameters that may hold names of objects."""
+
+_HANDOVER_FIELD = "handover"
+"""Beside the parameters in a pinned request; a conf that holds it is refused, as every unknown name is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class TransferSetup:
     state: StoreUse
     known_connections: tuple[str, ...]
     is_reconciliation: bool = False
+    handover: Handover = NO_HANDOVER
 
     @property
     def records_url(self) -> str:
@@ -56,7 +62,19 @@ class TransferSetup:
 
         It holds no key (XComs are shown, and rendered): only the plan needs to know which objects.
         """
-        return {name: value for name, value in self.request.to_conf().items() if name not in _KEY_FIELDS}
+        values = {name: value for name, value in self.request.to_conf().items() if name not in _KEY_FIELDS}
+        return {**values, _HANDOVER_FIELD: self.handover.model_dump(mode="json")}
+
+    def notifier_opener(self) -> NotifierOpener | None:
+        """Return what opens the notifier of this transfer; None when nobody is told. As `prepare_stores`."""
+        notify = self.handover.notify
+        if notify is None:
+            return None
+        from airflow_bridge.queue_notifying import NotifierAccess
+
+        is_in_s3 = self.destination.location.kind == "s3"
+        own_conn_id = self.destination.conn_id if is_in_s3 else DEFAULT_CONN_IDS["s3"]
+        return NotifierAccess(notify, conn_id=notify.conn_id or own_conn_id).open
 
 
 def setup_from_run(
@@ -76,9 +94,11 @@ def setup_from_run(
     defaults = load_defaults()
     conf = dag_run.conf or {}
     route = route_of_conf(conf, route_id)
-    request = request_of_conf(conf, route) if pinned_request is None else request_from_conf(pinned_request)
+    request, handover = _of_conf(conf, route) if pinned_request is None else _of_pinned(pinned_request)
     route_uses = uses_of(route.request()) if route else ()
     source, destination = allowed_uses(request, route_uses=route_uses, defaults=defaults)
+    for location in handover.folders:
+        _check_folder(StoreUse(what="source", location=location, conn_id=""), defaults)
     return TransferSetup(
         request=request,
         run=run_of(dag_run, route=request.id),
@@ -86,6 +106,7 @@ def setup_from_run(
         destination=destination,
         state=state_use(defaults),
         known_connections=(*defaults.connections, *(use.conn_id for use in route_uses)),
+        handover=handover,
         is_reconciliation=route is not None and route.queue is not None and request.source == route.source.url,
     )
 
@@ -110,6 +131,28 @@ def run_of(dag_run: DagRunProtocol, *, route: str) -> Run:
     """Return which run a DAG run is to the library."""
     started_at = (dag_run.start_date or dag_run.run_after).isoformat()
     return Run(dag_id=dag_run.dag_id, run_id=dag_run.run_id, route=route, started_at=started_at)
+
+
+def _of_conf(conf: Mapping[str, Any], route: Route | None) -> tuple[TransferRequest, Handover]:
+    """Return the request of a conf, and what its route does beside the copy: with its own places, and no others."""
+    request = request_of_conf(conf, route)
+    handover = route.handover() if route else NO_HANDOVER
+    if route is None or handover == NO_HANDOVER:
+        return request, NO_HANDOVER
+    own = route.request()
+    for name in ("source", "source_conn_id", "destination", "destination_conn_id"):
+        if getattr(request, name) != getattr(own, name):
+            raise RequestError(
+                f'{name} is not that of the route "{route.id}", which claims files, sets them aside or tells a queue'
+                " of them in its own places only",
+                hint=f"leave {name} out, or transfer without the route; nothing was changed",
+            )
+    return request, handover
+
+
+def _of_pinned(values: Mapping[str, Any]) -> tuple[TransferRequest, Handover]:
+    parameters = {name: value for name, value in values.items() if name != _HANDOVER_FIELD}
+    return request_from_conf(parameters), Handover.model_validate(values.get(_HANDOVER_FIELD, {}))
 
 
 def places_of_run(dag_run: DagRunProtocol, *, route_id: str | None) -> tuple[StoreUse, StoreUse]:

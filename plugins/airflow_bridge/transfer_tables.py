@@ -17,24 +17,28 @@ from rich.text import Text
 from skyferry.errors import printable
 
 if TYPE_CHECKING:
+    from skyferry.claim import Claimed
+    from skyferry.handover import Handover
     from skyferry.queue_report import ConsumptionReport
     from skyferry.report import Report
     from skyferry.request import TransferRequest
     from skyferry.stages import Plan
 
 _WIDTH_CHARACTERS = 140
+_DELETED = "deleted, once a copy is proven equal"
 
 
-def plan_lines(request: TransferRequest, plan: Plan) -> list[str]:
+def plan_lines(request: TransferRequest, plan: Plan, handover: Handover) -> list[str]:
     """Return the summary of a plan; for a dry run also its first decisions."""
     totals = plan.totals
     lines = _lines(
         _two_columns(
             [
+                *_claim_rows(plan.claimed, handover),
                 ("source", request.source),
                 ("destination", request.destination),
                 ("data", request.data or "everything"),
-                ("then the source is", "kept" if request.keep_source else "deleted, once a copy is proven equal"),
+                ("then the source is", _end_of_source(request, handover)),
                 ("objects found", f"{totals['objects_planned']:,}"),
                 ("to copy", f"{totals['objects_to_copy']:,} ({totals['bytes_to_copy']:,} bytes)"),
                 ("skipped", _with_counts(totals["objects_skipped"], totals["skipped_by_reason"])),
@@ -44,6 +48,24 @@ def plan_lines(request: TransferRequest, plan: Plan) -> list[str]:
         )
     )
     return lines + (_preview_lines(plan) if request.dry_run else [])
+
+
+def _claim_rows(claimed: Claimed, handover: Handover) -> list[tuple[str, str]]:
+    if not handover.watched:
+        return []
+    rows = [
+        ("claimed from", handover.watched),
+        ("claimed", f"{claimed.files:,} files ({claimed.size_bytes:,} bytes)"),
+        ("not settled yet", f"{claimed.waiting:,} files"),
+    ]
+    in_the_way = f"{claimed.in_the_way:,} files, until the earlier ones of their names are through"
+    return rows + ([("waiting", in_the_way)] if claimed.in_the_way else [])
+
+
+def _end_of_source(request: TransferRequest, handover: Handover) -> str:
+    if request.keep_source:
+        return "kept"
+    return f"moved to {handover.done}, once a copy is proven equal" if handover.done else _DELETED
 
 
 def report_lines(report: Report) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_bridge.queue_setup import flows_of_routes, queue_setup_from_run
 from airflow_bridge.transfer_lineage import flow_of
+from airflow_bridge.transfer_metrics import send_metrics
 from airflow_bridge.transfer_tables import consumption_lines
 from operators.transfer_report import RETURN_KEY
 from operators.transfer_stage import TransferStageOperator
@@ -55,6 +55,8 @@ class ReportConsumptionOperator(TransferStageOperator):
         )
         report = self.run_coroutine(coroutine)
         self._remember(setup, stores, report)
+        for route in setup.routes:
+            send_metrics(report.of_route(route.id))
         for line in consumption_lines(report):
             self.log.info("%s", line)
         if report.state != "success":
@@ -72,11 +74,7 @@ class ReportConsumptionOperator(TransferStageOperator):
         from skyferry.lineage import facet_of_report
 
         flows = [
-            replace(
-                flow_of(source, destination, stores=stores),
-                objects=report.by_route[route.id]["objects_copied"],
-                size_bytes=report.by_route[route.id]["bytes_copied"],
-            )
+            flow_of(source, destination, stores=stores, facet=facet_of_report(report.of_route(route.id)))
             for route, (source, destination) in zip(setup.routes, setup.places, strict=True)
         ]
         self.remember_lineage(flows, facet_of_report(report))

@@ -35,12 +35,14 @@ class PlanTransferOperator(TransferStageOperator):
             open_store=stores,
             state=transfer.state.location,
             state_conn_id=transfer.state.conn_id,
+            handover=transfer.handover,
+            open_notifier=transfer.notifier_opener(),
         )
         plan = self.run_coroutine(coroutine)
         facet = facet_of_plan(plan.totals, route=transfer.request.id, records=transfer.records_url)
         self.remember_lineage(flows, facet)
         context["ti"].xcom_push(key=REQUEST_KEY, value=transfer.pinned_request())
-        for line in plan_lines(transfer.request, plan):
+        for line in plan_lines(transfer.request, plan, transfer.handover):
             self.log.info("%s", line)
         return [] if transfer.request.dry_run else [batch.to_json() for batch in plan.batches]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -29,7 +28,7 @@ class SourceEventsTrigger(BaseEventTrigger):
 
     Args:
         watch: `SourceWatch.to_json()`.
-        poke_interval: Seconds between two looks.
+        poke_interval: Seconds between two looks, at most; a new name in a local folder is looked at at once.
     """
 
     def __init__(self, *, watch: Mapping[str, Any], poke_interval: float = 10.0) -> None:
@@ -47,22 +46,24 @@ class SourceEventsTrigger(BaseEventTrigger):
         watch = SourceWatch.from_json(self.watch)
         kept = watermark = await self._load()
         rung_at = -_STORED_AFTER_SECONDS
-        while True:
-            delay = self.poke_interval
-            try:
-                detection = await watch.look(watermark)
-            except TransferError as error:
-                self.log.warning("looking again later: %s", error)
-                delay = max(delay, _ERROR_DELAY_SECONDS)
-            else:
-                watermark = detection.watermark
-                if detection.objects:
-                    rung_at = time.monotonic()
-                    yield TriggerEvent(detection.to_json())  # type: ignore[no-untyped-call]
-            if kept != watermark and time.monotonic() - rung_at >= _STORED_AFTER_SECONDS:
-                await self._keep(watermark)
-                kept = watermark
-            await asyncio.sleep(delay)
+        async with watch.wake_up() as wake_up:
+            while True:
+                delay = self.poke_interval
+                try:
+                    detection = await watch.look(watermark)
+                except TransferError as error:
+                    self.log.warning("looking again later: %s", error)
+                    delay = max(delay, _ERROR_DELAY_SECONDS)
+                else:
+                    watermark = detection.watermark
+                    delay = watch.next_look_seconds(detection, delay)
+                    if detection.objects:
+                        rung_at = time.monotonic()
+                        yield TriggerEvent(detection.to_json())  # type: ignore[no-untyped-call]
+                if kept != watermark and time.monotonic() - rung_at >= _STORED_AFTER_SECONDS:
+                    await self._keep(watermark)
+                    kept = watermark
+                await wake_up.wait(delay)
 
     async def _load(self) -> str:
         if self.asset_state_store is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -50,10 +49,12 @@ class SourceWatchTrigger(BaseTrigger):
         watermark = self.watermark
         try:
             watch = SourceWatch.from_json(self.watch)
-            while not (detection := await watch.look(watermark)).objects and time.time() < self.ends_at:
-                # Files settle between looks, so each begins with what the one before saw.
-                watermark = detection.watermark
-                await asyncio.sleep(min(self.poke_interval, max(0.0, self.ends_at - time.time())))
+            async with watch.wake_up() as wake_up:
+                while not (detection := await watch.look(watermark)).objects and time.time() < self.ends_at:
+                    # Files settle between looks, so each begins with what the one before saw.
+                    watermark = detection.watermark
+                    seconds = watch.next_look_seconds(detection, self.poke_interval)
+                    await wake_up.wait(min(seconds, max(0.0, self.ends_at - time.time())))
         except TransferError as error:
             self.log.warning("the sensor looks for itself now: %s", error)
         yield TriggerEvent({"watermark": watermark, "ends_at": self.ends_at})  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ import pytest
 
 from stack.running import Endpoint
 from tests.airflow_home import PROJECT, connection_variables, migrate_database, use_own_airflow
+from tests.local_airflow import LocalAirflow
 
 use_own_airflow()
 
@@ -55,6 +56,21 @@ def stores(moto: Endpoint, azurite: Endpoint, fake_gcs: Endpoint) -> dict[str, s
 def shell(stores: dict[str, str], tmp_path: Path) -> Shell:
     (tmp_path / ".venv").symlink_to(PROJECT / ".venv")
     return Shell(tmp_path, _environment(tmp_path, stores))
+
+
+@pytest.fixture
+def shell_of_stack(shell: Shell, airflow_services: LocalAirflow, tmp_path: Path) -> Shell:
+    """The same while an Airflow is up, whose route `orders_to_lake` has something to copy."""
+    orders = airflow_services.exchange / "shop" / "2026"
+    orders.mkdir(parents=True, exist_ok=True)
+    (orders / "may.csv").write_text("order,amount\n")
+    ours = {
+        "SKYFERRY_STACK": str(airflow_services.layout.state),
+        "SKYFERRY_CONFIG": str(airflow_services.config),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "PYTHONPATH": str(PROJECT / "include"),
+    }
+    return Shell(shell.folder, {**shell.environment, **ours})
 
 
 @pytest.fixture

@@ -14,9 +14,12 @@ REASONS = {
     "needs Docker",
     "needs a cloud account",
     "needs the state folder of a real run",
+    "needs a running Airflow",
     "changes the locks",
+    "takes ten minutes and more",
+    "needs a run that is under way",
 }
-"""Why a block may be left out; the marker above it says which."""
+"""Why a block may be left out; the marker above it says which. Those that need Airflow are run by tests/api."""
 
 STACK_ENVIRONMENT = 'eval "$(make -s env)"'
 
@@ -29,6 +32,9 @@ SAYS = {
     ("docs/guide/ci.md", 1): "the transfer was not started: ",
 }
 """What the nth `airflow dags test` of a page must end with."""
+
+NEEDS_AIRFLOW = "docs/guide/command-line.md"
+"""Its commands talk to a running Airflow."""
 
 PAGES_WITH_COMMANDS = [one for one in pages() if any(block.language == "bash" for block in one.blocks)]
 
@@ -44,6 +50,8 @@ def runnable(block: Block) -> str:
 def test_the_commands_of_a_page_do_what_it_says(one: Page, shell: Shell, request: pytest.FixtureRequest) -> None:
     if one.name == "docs/guide/routes.md":
         request.getfixturevalue("shop")
+    if one.name == NEEDS_AIRFLOW:
+        shell = request.getfixturevalue("shell_of_stack")
     runs = 0
     for block in one.blocks:
         script = runnable(block)

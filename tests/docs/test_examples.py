@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from skyferry.config_folder import read_model
 from skyferry.defaults import Defaults
+from skyferry.history.airflow_access import find_access
 from skyferry.report import Report
 from skyferry.request import parameter_names, request_from_conf
 from skyferry.routes import find_route, load_route
@@ -25,7 +26,7 @@ from tests.docs.pages import PROJECT, Block, blocks, page, pages
 KINDS = {
     "bash": {""},
     "json": {"conf", "conf-of-route", "connection", "policy", "report", "transport"},
-    "yaml": {"route", "defaults", "workflow"},
+    "yaml": {"route", "defaults", "workflow", "access"},
     "python": {"dag"},
     "text": {"message", "tree"},
 }
@@ -116,6 +117,14 @@ def test_defaults_are_defaults(block: Block, tmp_path: Path) -> None:
     assert defaults is not None
 
 
+@pytest.mark.parametrize("block", blocks("yaml", "access"), ids=str)
+def test_a_file_that_says_where_airflow_is_does(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "airflow.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    access = find_access({"TRANSFER_AIRFLOW_FILE": str(file)})
+    assert access.url.startswith("https://")
+
+
 @pytest.mark.parametrize("block", blocks("python", "dag"), ids=str)
 def test_a_dag_file_is_parsed_and_starts_what_there_is(block: Block, tmp_path: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
@@ -130,7 +139,9 @@ def test_a_dag_file_is_parsed_and_starts_what_there_is(block: Block, tmp_path: P
     for dag in bag.dags.values():
         json.dumps(DagSerialization.serialize_dag(dag))
         routes += [task.trigger_dag_id.removeprefix("transfer__") for task in dag.tasks if task.task_id == "transfer"]
-        routes += [task.partial_kwargs["route_id"] for task in dag.tasks if task.task_id == "copy"]
+        for task in dag.tasks:
+            if task.task_id == "consume":
+                routes += task.partial_kwargs["route_ids"]
         routes += re.findall(r"Asset\(.transfer__(\w+)\.arrived.\)", block.text)
     assert routes
     for route_id in routes:

@@ -20,7 +20,7 @@ CODE_SUFFIXES = {".py", ".yaml", ".toml", ".env", ".in", ".sh"}
 # Names in code spans that belong to somebody else and that our own files need not mention.
 FOREIGN_NAMES = {
     "key_secret_name", "credential_config_file", "impersonation_chain", "config_kwargs", "client_secret", "try_number",
-    "object_store", "dag_run.conf",
+    "object_store", "dag_run.conf", "QueuedForUpload", "AIRFLOW__METRICS__OTEL_ON", "s3_to_az",
 }  # fmt: skip
 # Other names of classes in code spans are the vendors' (`PutObject`).
 OUR_KIND_OF_CLASS = re.compile(
@@ -76,7 +76,7 @@ def _exists(span: str) -> bool:
     if re.fullmatch(r"(include|docs|dags|plugins|stack|tests|demo)/[\w./-]*", span):
         return (PROJECT / span).exists()
     if OUR_KIND_OF_CLASS.fullmatch(span):
-        return span in _class_names()
+        return span in FOREIGN_NAMES or span in _class_names()
     if re.fullmatch(r"[a-z]\w*_\w+|SKYFERRY_\w+|AIRFLOW__\w+", span):
         return span in FOREIGN_NAMES or re.search(rf"\b{re.escape(span)}\b", _all_code()) is not None
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from skyferry.history.airflow_access import AirflowAccess
 from skyferry.history.airflow_api import AirflowApi
 from skyferry.history.transfer_run import TransferRun
+from tests.history.pausing import pause
 from tests.local_airflow import LocalAirflow
 
 DEADLINE_SECONDS = 180
@@ -52,3 +53,12 @@ def folders(airflow_services: LocalAirflow) -> Callable[[int], tuple[Path, Path]
         return source, folder / "out"
 
     return make
+
+
+@pytest.fixture
+def waiting_run(api: AirflowApi, folders: Callable[[int], tuple[Path, Path]]) -> Iterator[TransferRun]:
+    """A run of `transfer` that does not begin."""
+    source, destination = folders(1)
+    pause(api)
+    yield api.start("transfer", {"source": f"file://{source}/", "destination": f"file://{destination}/"})
+    api.unpause("transfer")

@@ -46,12 +46,12 @@ def cache(tmp_path: Path) -> RunCache:
 def test_a_run_of_a_route_is_started_watched_and_reported(
     api: AirflowApi, airflow_services: LocalAirflow, until_over: UntilOver
 ) -> None:
-    orders = airflow_services.exchange / "orders"
-    orders.mkdir()
+    orders = airflow_services.exchange / "seven"
+    orders.mkdir(parents=True, exist_ok=True)
     for number in range(7):
         (orders / f"{number}.csv").write_bytes(b"x" * 100)
-    run = start_run(api, {"id": "orders", "batch_objects": 3})
-    assert (run.dag_id, run.route, run.outcome) == ("transfer__orders", "orders", "queued")
+    run = start_run(api, {"id": "seven_files", "batch_objects": 3})
+    assert (run.dag_id, run.route, run.outcome) == ("transfer__seven_files", "seven_files", "queued")
     run = until_over(run)
     for records, is_exact in ((str(airflow_services.state), True), ("", False)):
         progress = ProgressReader(api, run, records=records).read()
@@ -66,7 +66,7 @@ def test_a_run_of_a_route_is_started_watched_and_reported(
     assert found.outcome == "success"
     assert found.numbers.objects_copied == 7
     assert found.numbers.pair == "file to file"
-    assert [each.run_id for each in RunHistory(api).latest(limit=5, route="orders")] == [run.run_id]
+    assert [each.run_id for each in RunHistory(api).latest(limit=5, route="seven_files")] == [run.run_id]
 
 
 def test_a_failed_run_that_is_retried_counts_once_and_by_its_last_report(
@@ -105,11 +105,12 @@ def test_a_run_that_was_deleted_in_airflow_is_forgotten(
         history.run(run.run_id)
 
 
-def test_a_cancelled_run_is_failed_and_says_who_did_it(api: AirflowApi, folders: Folders, cache: RunCache) -> None:
-    run = start_run(api, conf_of(folders(1), "cancelled"))
-    cancelled = cancel_run(api, run)
+def test_a_cancelled_run_is_failed_and_says_who_did_it(
+    api: AirflowApi, waiting_run: TransferRun, cache: RunCache
+) -> None:
+    cancelled = cancel_run(api, waiting_run)
     assert cancelled.state == "failed"
-    found = RunHistory(api, cache).run(run.run_id)
+    found = RunHistory(api, cache).run(waiting_run.run_id)
     assert (found.outcome, found.is_report_missing, found.note) == ("failed", True, "cancelled by admin")
     with pytest.raises(AirflowRefusedError, match="is over"):
         cancel_run(api, found)
@@ -162,21 +163,25 @@ def test_since_leaves_out_what_was_before(
 @pytest.mark.parametrize(
     ("conf", "kind", "message"),
     [
-        ({"id": "order"}, UnknownRouteError, 'Airflow knows no route "order"; did you mean "orders"?'),
-        ({}, UnknownRouteError, "name a route, or source and destination. Known routes: orders"),
-        ({"id": "orders", "copy": "yes"}, AirflowRefusedError, "'yes' is not of type 'boolean'"),
+        (
+            {"id": "orders_to_lak"},
+            UnknownRouteError,
+            'Airflow knows no route "orders_to_lak"; did you mean "orders_to_lake"?',
+        ),
+        ({}, UnknownRouteError, "name a route, or source and destination. Known routes: orders, "),
+        ({"id": "orders_to_lake", "copy": "yes"}, AirflowRefusedError, "'yes' is not of type 'boolean'"),
         ({"source": "s3://a-bucket", "destination": "s3://a-bucket/x"}, RequestError, "would feed itself"),
     ],
 )
 def test_what_cannot_be_started_is_refused_with_one_message(
     api: AirflowApi, conf: dict[str, object], kind: type[Exception], message: str
 ) -> None:
-    runs = api.list_runs(["transfer", "transfer__orders"]).total
+    runs = api.list_runs(["transfer", "transfer__orders_to_lake"]).total
     with pytest.raises(kind) as caught:
         start_run(api, conf)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert api.list_runs(["transfer", "transfer__orders"]).total == runs
+    assert api.list_runs(["transfer", "transfer__orders_to_lake"]).total == runs
 
 
 def test_an_airflow_that_is_not_there_and_logins_that_are_wrong(api: AirflowApi) -> None:

@@ -97,3 +97,15 @@ async def test_a_source_that_is_missing_is_looked_at_again(folder, monkeypatch):
     folder.mkdir()
     (folder / "a").write_text("four")
     assert (await ring)["objects"] == 1
+
+
+@pytest.mark.parametrize("how", [{"done_suffix": ".done"}, {"settle_seconds": 1}])
+async def test_a_new_file_is_noticed_long_before_the_next_poll(folder, how):
+    watch = SourceWatch(kind="files", url=f"file://{folder}", **how)
+    events = SourceEventsTrigger(watch=watch.to_json(), poke_interval=600).run()
+    ring = asyncio.create_task(anext(events))
+    await asyncio.sleep(1)
+    for name in ("a.csv", "a.csv.done") if "done_suffix" in how else ("a.csv",):
+        (folder / name).write_text("x")
+    assert (await asyncio.wait_for(ring, 60)).payload["objects"] == 1
+    await events.aclose()

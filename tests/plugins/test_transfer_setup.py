@@ -163,3 +163,66 @@ def test_the_state_may_live_in_a_bucket(monkeypatch):
     monkeypatch.setenv("SKYFERRY_STATE_URL", "s3://platform/skyferry/")
     state = setup(PLAIN).state
     assert (state.location.url, state.conn_id) == ("s3://platform/skyferry/", "aws_default")
+
+
+WATCH = """\
+id: watch
+source: {url: "file:///srv/Watch", claim: "file:///srv/Queued", done: "file:///srv/Uploaded"}
+destination:
+  url: s3://shop/in
+  conn_id: aws_shop
+  notify: {queue_url: "https://sqs.us-east-1.amazonaws.com/123456789012/uploads"}
+"""
+
+
+@pytest.fixture
+def watch(config, tmp_path, monkeypatch):
+    (config / "routes" / "watch.yaml").write_text(WATCH.replace("/srv/", f"{tmp_path}/roots/"))
+    return f"file://{tmp_path}/roots"
+
+
+def test_a_route_s_handover_travels_with_the_pinned_request(watch, config):
+    transfer = setup(None, route_id="watch")
+    assert (transfer.handover.watched, transfer.handover.done) == (f"{watch}/Watch/", f"{watch}/Uploaded/")
+    pinned = transfer.pinned_request()
+    (config / "routes" / "watch.yaml").write_text(WATCH.replace("Uploaded", "Elsewhere"))
+    assert setup(None, route_id="watch", pinned=pinned).handover == transfer.handover
+
+
+@pytest.mark.parametrize(
+    "conf", [{"source": "file:///srv/other/"}, {"destination": "s3://shop/"}, {"destination_conn_id": "aws_default"}]
+)
+def test_a_run_cannot_take_a_route_s_handover_elsewhere(watch, conf):
+    (name,) = conf
+    for route_id, given in (("watch", conf), (None, conf | {"id": "watch"})):
+        with pytest.raises(RequestError, match=f'{name} is not that of the route "watch", which claims files'):
+            setup(given, route_id=route_id)
+
+
+def test_a_conf_cannot_hold_a_handover():
+    with pytest.raises(RequestError, match='"handover" is not a known name'):
+        setup({**PLAIN, "handover": {"watched": "file:///srv/Watch/"}})
+
+
+@pytest.mark.parametrize("folder", ["Watch", "Uploaded"])
+def test_folders_of_a_handover_must_lie_in_the_local_roots(watch, config, folder):
+    file = config / "routes" / "watch.yaml"
+    file.write_text(file.read_text().replace(f"{watch}/{folder}", f"file:///elsewhere/{folder}"))
+    with pytest.raises(RequestError, match=f"source: local folder file:///elsewhere/{folder} is outside the allowed"):
+        setup(None, route_id="watch")
+
+
+@pytest.mark.parametrize(("notify", "conn_id"), [("conn_id: aws_queue, ", "aws_queue"), ("", "aws_shop")])
+def test_the_queue_is_opened_with_its_connection(watch, config, monkeypatch, notify, conn_id):
+    file = config / "routes" / "watch.yaml"
+    file.write_text(file.read_text().replace("notify: {", f"notify: {{{notify}"))
+    transfer = setup(None, route_id="watch")
+    with pytest.raises(ConnectionConfigError, match=f'no Airflow connection "{conn_id}", which destination.notify'):
+        transfer.notifier_opener()
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", '{"conn_type": "wasb"}')
+    with pytest.raises(ConnectionConfigError, match='has the type "wasb"; expected "aws"'):
+        transfer.notifier_opener()
+
+
+def test_nobody_is_told_by_a_plain_transfer():
+    assert setup(PLAIN).notifier_opener() is None

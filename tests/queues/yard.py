@@ -127,6 +127,17 @@ class Yard:
                     found.append(message)
                     await sqs.delete_message(QueueUrl=url or self.queue_url, ReceiptHandle=message["ReceiptHandle"])
 
+    async def source_keys(self) -> list[str]:
+        async with self.client("s3") as s3:
+            answer = await s3.list_objects_v2(Bucket=self.name)
+            return [entry["Key"] for entry in answer.get("Contents", ())]
+
+    async def show_all(self) -> None:
+        """Put a fresh message about every object in the place of those in the queue, hidden ones included."""
+        async with self.client("sqs") as sqs:
+            await sqs.purge_queue(QueueUrl=self.queue_url)
+        await self.send(*(event(self.name, {"key": key}) for key in await self.source_keys()))
+
     async def left(self) -> int:
         """How many messages the queue has, hidden ones included."""
         async with self.client("sqs") as sqs:

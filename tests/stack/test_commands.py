@@ -45,5 +45,6 @@ def test_without_a_stack_down_is_harmless_and_status_says_so(tmp_path, monkeypat
     assert main(["down"]) == 0
     assert main(["status"]) == 1
     assert "not running" in capsys.readouterr().out
+    assert main(["on", "transfer"]) == 1
     assert main(["env"]) == 0
     assert "export AIRFLOW_HOME=" in capsys.readouterr().out

@@ -7,37 +7,55 @@ standard error is talk, and a mistake of the user is one message, never a traceb
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from skyferry import __version__
 from skyferry.cli import config
+from skyferry.cli.control import cancel, retry
+from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
-from skyferry.errors import TransferError
+from skyferry.cli.request_options import takes_request
+from skyferry.cli.run import INTERRUPTED, AsJson, Unpause, Wait, run
+from skyferry.cli.statistic import statistic
+from skyferry.cli.status import status
+from skyferry.errors import AirflowUnreachableError, TransferError
 
 USAGE_ERROR = 2
+UNREACHABLE = 3
 
 app = typer.Typer(
     name="transfer",
     help="Move objects between S3, Azure Blob, Google Cloud Storage and local folders as Airflow DAG runs.",
-    epilog="Example: transfer config list",
+    epilog="Example: transfer --id orders_to_lake --data 2026/may.csv --copy True",
+    invoke_without_command=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(config.app, name="config")
+app.command(epilog="Example: transfer run --source s3://shop/ --destination az://lake/ --wait")(takes_request(run))
+app.command(epilog="Example: transfer status --id orders_to_lake")(status)
+app.command(epilog="Example: transfer statistic --since 7d --by route")(statistic)
+app.command(epilog="Example: transfer cancel manual__2026-11-21")(cancel)
+app.command(epilog="Example: transfer retry manual__2026-11-21 --failed-only")(retry)
+app.command("demo-files", epilog="Example: transfer demo-files exchange/Watch --count 20 --rate 2")(demo_files)
 
 
 def main() -> None:
     """Run the command line and exit."""
     try:
         app()
+    except AirflowUnreachableError as error:
+        say(str(error))
+        sys.exit(UNREACHABLE)
     except TransferError as error:
         say(str(error))
         sys.exit(USAGE_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _show_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -47,10 +65,25 @@ def _show_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer calls it wit
 
 
 @app.callback()
-def _options(
+@takes_request
+def _without_a_command(
+    context: typer.Context,
+    conf: dict[str, Any],
     *,
+    wait: Wait = False,
+    unpause: Unpause = False,
+    as_json: AsJson = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options that stand before the command."""
+    """Move objects between S3, Azure Blob, Google Cloud Storage and local folders as Airflow DAG runs.
+
+    Without a command it starts a transfer, as `transfer run` does.
+    """
+    if context.invoked_subcommand is None:
+        run(conf, wait=wait, unpause=unpause, as_json=as_json)
+    elif conf:
+        raise typer.BadParameter(
+            f"options of the transfer stand after the command: transfer {context.invoked_subcommand} ..."
+        )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from pydantic import JsonValue
 from rich.box import SIMPLE
@@ -16,6 +17,8 @@ from skyferry.errors import printable
 
 # Piped tables are read by programs line by line; only a terminal has a width to fit.
 _PIPED_WIDTH = 2000
+_BAR_CHARACTERS = 12
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def say(message: str) -> None:
@@ -33,10 +36,59 @@ def write_text(text: str) -> None:
     sys.stdout.write(text)
 
 
-def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table for people; cells are shown literally, control characters escaped; no headings, no lines."""
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-    table = Table(*headings, box=SIMPLE if headings else None, show_header=bool(headings), pad_edge=False)
+def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """Write a table for people; cells are shown literally, control characters escaped; no headings, no lines.
+
+    Args:
+        numbers: The headings whose columns are set to the right.
+    """
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+    table = Table(box=SIMPLE if headings else None, show_header=bool(headings), pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numbers else "left")
     for row in rows:
         table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
     console.print(table)
+
+
+def bar(value: float, largest: float) -> str:
+    """Return a bar whose length is to 12 characters as the value is to the largest one."""
+    if largest <= 0 or value <= 0:
+        return ""
+    eighths = max(1, round(value / largest * _BAR_CHARACTERS * 8))
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + (_EIGHTHS[rest] if rest else "")
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a number of bytes in three or four digits, in powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:,.0f} {unit}" if unit == "B" else f"{size_bytes:,.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:,.1f} PB"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a length of time as people say it; a dash for none."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def rate_text(bytes_per_second: float | None) -> str:
+    """Return a throughput; a dash for none."""
+    return "-" if bytes_per_second is None else f"{size_text(bytes_per_second)}/s"
+
+
+def time_text(moment: datetime | None) -> str:
+    """Return a time in the zone of this machine, to the second; a dash for none."""
+    return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return counts as `3 identical, 1 exists`, the zeros left out."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)

@@ -24,7 +24,7 @@ from skyferry.detect.object_records import KeySpelling, ObjectRecord
 from skyferry.detect.queue_route import QueueRoute
 from skyferry.detect.s3_events import parse_message
 from skyferry.detect.sqs_queue import QueueMessage
-from skyferry.errors import DeletionBrakeError, TransferError, printable
+from skyferry.errors import TransferError, printable
 
 Unmatched = Literal["leave", "dead_letter"]
 
@@ -110,10 +110,18 @@ def _route_records(record: ObjectRecord, routes: Sequence[QueueRoute]) -> list[R
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectTrouble:
-    """Why something could not be done for an object; `is_final` says that trying again would not help."""
+    """Why something was not done for an object.
+
+    Attributes:
+        is_final: Trying again would not help.
+        is_failure: False where nothing is wrong, and it is only too early.
+        hidden_seconds: Its message stays hidden at least so long.
+    """
 
     error: TransferError
     is_final: bool
+    is_failure: bool = True
+    hidden_seconds: int = 0
 
 
 def decide_fate(
@@ -139,10 +147,10 @@ def decide_fate(
     return (Fate.LEAVE, "") if strangers else (Fate.DELETE, "")
 
 
-def is_braked(work: MessageWork, troubles: Mapping[tuple[str, str], ObjectTrouble]) -> bool:
-    """Tell whether the message waits because a deletion was held back."""
+def hidden_seconds(work: MessageWork, troubles: Mapping[tuple[str, str], ObjectTrouble]) -> int:
+    """Return how long the message must stay hidden for the sake of its objects; 0 when that does not matter."""
     mine = (troubles.get((one.route, one.record.key)) for one in work.records)
-    return any(trouble is not None and isinstance(trouble.error, DeletionBrakeError) for trouble in mine)
+    return max((trouble.hidden_seconds for trouble in mine if trouble is not None), default=0)
 
 
 def _joined(reasons: list[str]) -> str:

@@ -50,6 +50,7 @@ class Detection:
         size_bytes: Their content, as far as it is known.
         first_keys: The first of them, each printable and at most 200 characters long, for a log.
         waiting: How many are new but not settled yet (see `skyferry.detect.settled_files`).
+        settles_in_seconds: When the first of those will be, if it stays as it is; None when none waits.
         is_exact: Whether each version was compared by itself, or thousands of them by groups.
         watermark: What the next look is to be given, JSON of at most 60,000 bytes.
     """
@@ -58,6 +59,7 @@ class Detection:
     size_bytes: int
     first_keys: tuple[str, ...]
     waiting: int = 0
+    settles_in_seconds: float | None = None
     is_exact: bool = True
     watermark: str
 

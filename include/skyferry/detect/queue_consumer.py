@@ -19,7 +19,7 @@ from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
 from skyferry.detect.consumption import ConsumeOptions, Consumption, ConsumptionTotals, EndedBecause
 from skyferry.detect.held_messages import HeldMessages, in_groups
-from skyferry.detect.message_work import Fate, MessageWork, ObjectTrouble, decide_fate, is_braked, read_message
+from skyferry.detect.message_work import Fate, MessageWork, ObjectTrouble, decide_fate, hidden_seconds, read_message
 from skyferry.detect.route_worker import RouteWorker
 from skyferry.detect.sqs_queue import MAX_BATCH, QueueMessage, QueueState, SqsQueue, can_hold
 from skyferry.errors import TransferError
@@ -196,7 +196,7 @@ class QueueConsumer:
             elif fate is Fate.LEAVE:
                 await self._return(work.message, "left")
             else:
-                await self._return(work.message, "returned", is_braked=is_braked(work, troubles))
+                await self._return(work.message, "returned", least_seconds=hidden_seconds(work, troubles))
         await self._delete(done)
 
     async def _set_aside(self, message: QueueMessage, reason: str) -> bool:
@@ -229,16 +229,12 @@ class QueueConsumer:
         await self._state.write(name, [row])
         return self._state.url(name)
 
-    async def _return(self, message: QueueMessage, count: str, *, is_braked: bool = False) -> None:
-        """Hide the message for a while that doubles with every reception, so that it is not tried in a circle.
-
-        One whose deletion was held back is hidden for the longest while: that is the time somebody has to look.
-        """
+    async def _return(self, message: QueueMessage, count: str, *, least_seconds: int = 0) -> None:
+        """Hide the message for a while that doubles with every reception, so that it is not tried in a circle."""
         self._held.let_go([message])
         self._totals.messages[count] += 1
         seconds = min(self._options.back_off_seconds * 2 ** min(message.received_count - 1, 10), _MAX_BACK_OFF_SECONDS)
-        seconds = _MAX_BACK_OFF_SECONDS if is_braked else seconds
-        await Attempts().call(lambda: self._queue.set_visibility([message], seconds))
+        await Attempts().call(lambda: self._queue.set_visibility([message], max(seconds, least_seconds)))
 
     async def _delete(self, messages: Sequence[QueueMessage]) -> None:
         for group in in_groups(messages):

@@ -72,7 +72,7 @@ class QueueRoute:
         return not self.request.keep_source
 
     def names(self, record: ObjectRecord) -> bool:
-        """Tell whether a record is about an object of the route.
+        """Tell whether a record is about an object of the route, by bucket, prefix and name.
 
         Whoever can send to the queue can name any bucket; no other than the route's is ever looked at.
         """

@@ -7,10 +7,12 @@ events change nothing.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from skyferry.batch_copy import MAX_LOOKS, BatchCopier, CopyOptions, receipt_of
 from skyferry.batch_tally import BatchResult
@@ -22,6 +24,7 @@ from skyferry.detect.object_records import ObjectRecord
 from skyferry.detect.queue_route import QueueRoute
 from skyferry.detect.settled_events import SettledEvents
 from skyferry.errors import DeletionBrakeError, PermanentError, RetryableError, TransferError
+from skyferry.object_filter import TOO_YOUNG
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.state import StateFolder
@@ -29,6 +32,12 @@ from skyferry.stores.base import Store
 
 SUPERSEDED = "superseded"
 """Why there was nothing to copy: the source no longer shows the object an event told of."""
+
+BRAKED_SECONDS = 900
+"""How long the message of a deletion that was held back stays hidden: the time somebody has to look."""
+
+MAX_HIDDEN_SECONDS = 11 * 3600
+"""Below the twelve hours SQS hides a message at most, counted from when it was received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +134,26 @@ class RouteWorker:
         settled = [_settled_receipt(one) for one in planned if one not in to_do]
         settled += [replace(_gone(key), outcome=Outcome.REFUSED, reason=why) for key, why in refusals.items()]
         reasons = {one.source.key: one.reason for one in planned if one.action is Action.REFUSE} | dict(refusals)
+        too_early = {one.source.key: self._too_early(one) for one in planned if one.reason == TOO_YOUNG}
         return _Looked(
             planned=tuple(to_do),
             settled=(*settled, *(one for one in decisions if isinstance(one, Receipt))),
             shown={one.source.key: one.source.etag for one in planned},
             troubles={
                 **{key: ObjectTrouble(error=PermanentError(why), is_final=True) for key, why in reasons.items()},
-                **{key: ObjectTrouble(error=error, is_final=False) for key, error in _errors(decisions)},
+                **{key: _trouble(error) for key, error in _errors(decisions)},
+                **too_early,
             },
+        )
+
+    def _too_early(self, decision: PlannedObject) -> ObjectTrouble:
+        """Return why an object below the minimum age waits: in the queue, since no other event will tell of it."""
+        wait_seconds = self.route.request.object_filter.seconds_too_young(decision.source, now=datetime.now(UTC))
+        return ObjectTrouble(
+            error=RetryableError(f"{self._source.url(decision.source.key)} is younger than min_age_seconds"),
+            is_final=False,
+            is_failure=False,
+            hidden_seconds=min(math.ceil(wait_seconds), MAX_HIDDEN_SECONDS),
         )
 
     async def _decide(self, key: str, *, is_removed: bool) -> PlannedObject | Receipt | tuple[str, TransferError]:
@@ -154,7 +175,7 @@ class RouteWorker:
         failed = {
             key: trouble.error
             for key, trouble in looked.troubles.items()
-            if not trouble.is_final and not isinstance(trouble.error, DeletionBrakeError)
+            if trouble.is_failure and not trouble.is_final and not isinstance(trouble.error, DeletionBrakeError)
         }
         receipts = [replace(_gone(key), outcome=Outcome.FAILED, reason=str(error)) for key, error in failed.items()]
         copier = BatchCopier(
@@ -225,6 +246,11 @@ def _gone(key: str) -> Receipt:
     return Receipt(
         key=key, destination_key="", outcome=Outcome.SKIPPED, reason=SUPERSEDED, size_bytes=0, source_etag=""
     )
+
+
+def _trouble(error: TransferError) -> ObjectTrouble:
+    is_braked = isinstance(error, DeletionBrakeError)
+    return ObjectTrouble(error=error, is_final=False, hidden_seconds=BRAKED_SECONDS if is_braked else 0)
 
 
 def _errors(decisions: Iterable[object]) -> list[tuple[str, TransferError]]:

@@ -8,7 +8,8 @@ files they are remembered by groups (`skyferry.detect.seen_objects`); then a gro
 count as something new.
 
 Modification times can be set to anything, so they are compared with a clock only where a minimum age is asked for.
-The folder is scanned on every look, so network file systems, restarts and lost notifications need no special care.
+The folder is scanned on every look, so network file systems, restarts and lost notifications need no special care; see
+`skyferry.detect.folder_wakeup`.
 """
 
 from __future__ import annotations
@@ -143,6 +144,9 @@ class _Look:
             size_bytes=sum(size for _, size in found),
             first_keys=tuple(sorted(key for key, _ in found)[:MAX_FIRST_KEYS]),
             waiting=len(waiting),
+            settles_in_seconds=min(
+                (since + settle_seconds - now_seconds for _, since in waiting.values()), default=None
+            ),
             is_exact=is_exact,
             watermark=_Memory(memory, waiting).text(self._scope),
         )

@@ -8,7 +8,8 @@ What counts where:
 - A run counts once, in the period in which it was to begin (`run_after`), in UTC.
 - Objects and bytes come from reports only. Dry runs add none; they are counted apart, and so are runs that found
   nothing to do.
-- Durations and throughputs are those of finished runs that had something to do; throughput of those that copied bytes.
+- Durations and throughputs are those of finished runs that had something to do, as their reports have them; throughput
+  of those that copied bytes.
 - A run that consumed a queue counts in each route it worked for, with that route's share; in the total once.
 """
 

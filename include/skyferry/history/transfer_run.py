@@ -102,7 +102,6 @@ class TransferRun:
         route: Id of the route; for an on-demand transfer its name; the DAG's id for a run that consumes a queue.
         state: Airflow's: queued, running, success, failed.
         run_after: When it was to begin; every run has this.
-        duration_seconds: From start to end; None before the end.
         note: What somebody wrote beside the run.
         report: The report as its task `report` left it; None while it is not finished, and if it left none.
     """
@@ -147,6 +146,12 @@ class TransferRun:
 
     @property
     def duration_seconds(self) -> float | None:
+        """The report's, from which its throughput is made; where it has none, from start to end as Airflow saw them."""
+        if not self.is_finished:
+            return None
+        reported = (self.report or {}).get("duration_seconds")
+        if isinstance(reported, int | float) and not isinstance(reported, bool) and reported >= 0:
+            return float(reported)
         if self.started_at is None or self.ended_at is None:
             return None
         return max(round((self.ended_at - self.started_at).total_seconds(), 3), 0.0)

@@ -111,7 +111,7 @@ class LocalStore:
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         await self.check_bucket()
         first = os.fsencode(start_after)
-        walk = _walk(self.root, prefix)
+        walk = walk_files(self.root, prefix)
         while page := await self._in_thread("listing", prefix, lambda: _take(walk, 1000)):
             for info in page:
                 if os.fsencode(info.key) > first or not first:
@@ -125,7 +125,7 @@ class LocalStore:
                 return None
             if stat_module.S_ISDIR(status.st_mode):
                 return None
-            return _describe(key, status)
+            return describe_file(key, status)
 
         return await self._in_thread("looking at", key, look)
 
@@ -142,7 +142,7 @@ class LocalStore:
     def _read(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[ObjectInfo, bytes]:
         with self._open(info) as file:
             body = _read_exactly(file.fileno(), start_byte, size_bytes)
-            after = _describe(info.key, os.fstat(file.fileno()))
+            after = describe_file(info.key, os.fstat(file.fileno()))
         if after.etag != info.etag:
             raise self._changed(info)
         if len(body) != size_bytes:
@@ -164,7 +164,7 @@ class LocalStore:
         file = os.fdopen(descriptor, "rb", buffering=0)  # every read is a positioned one
         try:
             self._require_below_root(descriptor, info.key)
-            if _describe(info.key, os.fstat(descriptor)).etag != info.etag:
+            if describe_file(info.key, os.fstat(descriptor)).etag != info.etag:
                 raise self._changed(info)
         except BaseException:
             file.close()
@@ -221,7 +221,7 @@ class LocalStore:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return self._finish_claim(path, claim, info)
-        if _describe(info.key, status).etag != info.etag:
+        if describe_file(info.key, status).etag != info.etag:
             raise self._changed(info)
         if claim.exists():
             claim = self._temporary_path(path)  # left by a crash, for another version; not ours to overwrite
@@ -234,7 +234,7 @@ class LocalStore:
             status = os.lstat(claim)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if not _is_renamed(status, info.etag):
+        if not is_renamed(status, info.etag):
             os.link(claim, path)
             os.unlink(claim)
             raise self._changed(info)
@@ -294,18 +294,28 @@ class LocalStore:
             raise self._translate(error, action, key) from error
 
     def _translate(self, error: OSError, action: str, key: str) -> TransferError:
-        what = f"{action} {self.url(key)} failed: {error.strerror or error}"
-        match error.errno:
-            case errno.EACCES | errno.EPERM | errno.EROFS:
-                return AccessDeniedError(what, hint="give the user that runs the worker the right to do that")
-            case errno.ENOSPC | errno.EDQUOT:
-                return PermanentError(what, hint="free space and run the transfer again; nothing half-written is left")
-            case errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.EINVAL:
-                return KeyRefusedError(what, hint="a file and a folder cannot share a name; rename the object")
-            case errno.ENOENT:
-                return BucketMissingError(what, hint=f"check that the folder {self.url()} still exists")
-            case _:
-                return RetryableError(what)
+        return error_of_folder(error, f"{action} {self.url(key)}", folder_url=self.url())
+
+
+def error_of_folder(error: OSError, action: str, *, folder_url: str) -> TransferError:
+    """Return what an error of the operating system means to a transfer.
+
+    Args:
+        action: What was being done, to which full URL: `writing file:///srv/out/a.csv`.
+        folder_url: The folder that is the store.
+    """
+    what = f"{action} failed: {error.strerror or error}"
+    match error.errno:
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return AccessDeniedError(what, hint="give the user that runs the worker the right to do that")
+        case errno.ENOSPC | errno.EDQUOT:
+            return PermanentError(what, hint="free space and run the transfer again; nothing half-written is left")
+        case errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.EINVAL:
+            return KeyRefusedError(what, hint="a file and a folder cannot share a name; rename the object")
+        case errno.ENOENT:
+            return BucketMissingError(what, hint=f"check that the folder {folder_url} still exists")
+        case _:
+            return RetryableError(what)
 
 
 class _LocalUpload:
@@ -366,7 +376,7 @@ class _LocalUpload:
             else:
                 self._replace(self._replaces)
             _sync_folder(self._path.parent)
-            info = _describe(self._key, os.fstat(self._descriptor))
+            info = describe_file(self._key, os.fstat(self._descriptor))
         self._close()
         return Committed(info=info, verified_by="readback")
 
@@ -392,7 +402,7 @@ class _LocalUpload:
 
     def _replace(self, replaces: ObjectInfo) -> None:
         try:
-            found = _describe(self._key, os.lstat(self._path)).etag
+            found = describe_file(self._key, os.lstat(self._path)).etag
         except FileNotFoundError:
             found = ""
         if found != replaces.etag:
@@ -431,14 +441,15 @@ class LocalUpload:
         await asyncio.to_thread(self._upload.discard)
 
 
-def _describe(key: str, status: os.stat_result) -> ObjectInfo:
+def describe_file(key: str, status: os.stat_result) -> ObjectInfo:
+    """Return what the status of a file (not of what a link leads to) says about the object of that key."""
     kind = stat_module.S_IFMT(status.st_mode)
     content_type, encoding = mimetypes.guess_type(key)
     return ObjectInfo(
         key=key,
         size_bytes=status.st_size,
         # The change time is in it, because the modification time can be set back; renaming and linking move it too:
-        # see `_is_renamed`.
+        # see `is_renamed`.
         etag=f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}",
         # Unlike the modification time nobody can set it; a file inside a folder that is moved here keeps its own.
         modified_at=datetime.fromtimestamp(status.st_ctime, UTC),
@@ -447,16 +458,16 @@ def _describe(key: str, status: os.stat_result) -> ObjectInfo:
     )
 
 
-def _is_renamed(status: os.stat_result, etag: str) -> bool:
+def is_renamed(status: os.stat_result, etag: str) -> bool:
     """Tell whether this is the file of that etag; renaming it has changed the time at its end, and nothing else."""
-    return etag.rpartition("-")[0] == _describe("", status).etag.rpartition("-")[0]
+    return etag.rpartition("-")[0] == describe_file("", status).etag.rpartition("-")[0]
 
 
 def _short_digest(name: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
 
 
-def _walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
+def walk_files(root: Path, prefix: str = "") -> Iterator[ObjectInfo]:
     """Yield what lies below a folder, in the order of the keys' bytes.
 
     A folder sorts as if its name ended in `/`: `a-b` comes before the contents of `a`, because `-` is below `/`.
@@ -473,7 +484,7 @@ def _walk_folder(folder: Path, folder_key: str, prefix: bytes) -> Iterator[Objec
                 yield from _walk_folder(folder / name, folder_key + name + "/", prefix)
         elif key_bytes.startswith(prefix) and not is_temporary_name(name):
             with contextlib.suppress(FileNotFoundError):  # removed while we listed
-                yield _describe(folder_key + name, os.lstat(folder / name))
+                yield describe_file(folder_key + name, os.lstat(folder / name))
 
 
 def _sorted_names(folder: Path, *, is_root: bool) -> list[bytes]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
 from skyferry import __version__
 from skyferry.config_folder import project_folder
+from tests.unit.cli.command import transfer as run_transfer
 
 ROUTE = "id: {id}\nsource: {{url: s3://shop/{id}}}\ndestination: {{url: az://lake/{id}}}\n"
 
@@ -20,20 +21,7 @@ ROUTE = "id: {id}\nsource: {{url: s3://shop/{id}}}\ndestination: {{url: az://lak
 def transfer(
     *arguments: str, config: Path | None = None, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(project_folder() / "include"), "COLUMNS": "100"}
-    environment.pop("SKYFERRY_CONFIG", None)
-    if config:
-        environment["SKYFERRY_CONFIG"] = str(config)
-    code = "import sys; sys.argv[0] = 'transfer'; from skyferry.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=folder or project_folder(),
-        timeout=60,
-        check=False,
-    )
+    return run_transfer(*arguments, environ={"SKYFERRY_CONFIG": str(config)} if config else {}, folder=folder)
 
 
 @pytest.fixture
@@ -131,10 +119,14 @@ def test_the_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["config"], ["config", "list"], ["config", "show"], ["config", "validate"], ["config", "schema"]]
+    "command",
+    [
+        *([], ["run"], ["status"], ["statistic"], ["cancel"], ["retry"]),
+        *(["config", *rest] for rest in ([], ["remove"], ["list"], ["show"], ["validate"], ["schema"])),
+    ],
 )
-def test_help_ends_with_an_example_of_the_command(command: list[str]) -> None:
-    done = transfer(*command, "--help")
+def test_help_ends_with_an_example_of_the_command(command: list[str], transfer_here: Callable[..., Any]) -> None:
+    done = transfer_here(*command, "--help")
     assert done.returncode == 0
     example = done.stdout.strip().splitlines()[-1].strip()
     assert example.startswith(" ".join(["Example: transfer", *command]))
@@ -172,3 +164,40 @@ def test_validate_names_routes_that_disagree_about_their_queue(config: Path) -> 
     assert done.returncode == 2
     expected = 'orders.yaml:4: detect.consumers is "1" here and "2" in invoices.yaml, which reads the same queue\n'
     assert done.stderr.count(expected) == 1
+
+
+def test_a_file_is_registered_once_and_replaced_only_when_that_is_said(config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "from-a-colleague.yaml"
+    file.write_text("# why\n" + ROUTE.format(id="new"))
+    done = transfer("config", "--file", str(file), config=config)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "its DAG is transfer__new" in done.stderr
+    stored = config / "routes" / "new.yaml"
+    assert stored.read_text() == file.read_text()
+    file.write_text("# changed\n" + ROUTE.format(id="new"))
+    again = transfer("config", "--file", str(file), config=config)
+    assert again.returncode == 2
+    assert 'there is a route "new" already' in again.stderr
+    assert "add --replace" in again.stderr
+    assert stored.read_text().startswith("# why")
+    replaced = transfer("config", "--file", str(file), "--replace", "--json", config=config)
+    assert json.loads(replaced.stdout)["dag_id"] == "transfer__new"
+    assert stored.read_text().startswith("# changed")
+
+
+def test_a_wrong_file_is_not_registered_and_is_named_itself(config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(ROUTE.format(id="mine") + "copi: {}\n")
+    for name in (file, tmp_path / "gone.yaml"):
+        done = transfer("config", "--file", str(name), config=config)
+        assert done.returncode == 2
+        assert name.name in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (config / "routes" / "mine.yaml").exists()
+
+
+def test_a_route_is_removed(config: Path) -> None:
+    assert transfer("config", "remove", "order", config=config).returncode == 2
+    done = transfer("config", "remove", "orders", config=config)
+    assert done.returncode == 0
+    assert not (config / "routes" / "orders.yaml").exists()

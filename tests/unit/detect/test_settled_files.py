@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,15 @@ async def test_thousands_of_marked_files_count_and_one_more(watched):
     assert (await watched.look(2, done=".done")).objects == 0
     watched.put("x.done")
     assert (await watched.look(3, done=".done")).objects == 1
+
+
+async def test_it_says_when_the_first_file_will_be_settled(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a")
+    look = partial(find_settled_files, LocalStore(tmp_path), selected=ObjectFilter(), settle_seconds=10)
+    first = await look(now=datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC))
+    assert first.settles_in_seconds == 10
+    (tmp_path / "b.csv").write_text("b")
+    second = await look(now=datetime(2026, 5, 4, 3, 2, 5, tzinfo=UTC), watermark=first.watermark)
+    assert (second.waiting, second.settles_in_seconds) == (2, 6)
+    last = await look(now=datetime(2026, 5, 4, 3, 2, 15, tzinfo=UTC), watermark=second.watermark)
+    assert (last.objects, last.settles_in_seconds) == (2, None)

@@ -1,0 +1,1 @@
+"""Telling others what has arrived: messages to a queue, sent before the source is let go."""

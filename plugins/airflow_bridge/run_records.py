@@ -1,0 +1,47 @@
+"""The records of a run, read from the state folder with the installation's own connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from airflow_bridge.state_location import state_use
+from airflow_bridge.store_opener import PreparedStores
+from skyferry.defaults import load_defaults
+from skyferry.run_objects import ObjectPage, read_objects
+from skyferry.state import Run
+
+if TYPE_CHECKING:
+    from skyferry.history.transfer_run import TransferRun
+
+_REQUESTS_AT_ONCE = 8
+
+
+def objects_of_run(run: TransferRun, *, outcome: str | None, limit: int, cursor: str) -> ObjectPage:
+    """Return some of a run's objects; blocks, so call it in a thread.
+
+    Whether the caller may see the run is to be asked first: the records are read in nobody's name.
+
+    Raises:
+        TransferError: The state folder cannot be read.
+    """
+    use = state_use(load_defaults())
+    stores = PreparedStores((use,), known_connections=(), max_objects_in_flight=_REQUESTS_AT_ONCE)
+    place = Run(dag_id=run.dag_id, run_id=run.run_id, route=run.route, started_at="")
+    coroutine = read_objects(
+        place,
+        open_store=stores,
+        state=use.location,
+        state_conn_id=use.conn_id,
+        outcome=outcome,
+        limit=limit,
+        cursor=cursor,
+        is_finished=run.is_finished,
+    )
+    return asyncio.run(coroutine)
+
+
+def local_records_folder() -> str:
+    """Return the folder of all records if it is a local one; else nothing."""
+    location = state_use(load_defaults()).location
+    return f"{location.bucket}/{location.prefix}" if location.kind == "file" else ""

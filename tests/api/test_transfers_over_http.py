@@ -1,0 +1,175 @@
+"""Transfers over HTTP: started once for each key, watched, looked into, cancelled, retried, and added up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Clients, path_of, problem, start
+from tests.local_airflow import LocalAirflow
+
+pytestmark = pytest.mark.slow
+
+UntilOver = Callable[[dict[str, Any]], dict[str, Any]]
+
+KEY = {"Idempotency-Key": "repeated-1"}
+HOSTILE = "<img src=x onerror=alert(1)> {{ 7*7 }} 'a'.txt"
+
+
+def parameters(airflow: LocalAirflow, name: str, **more: object) -> dict[str, object]:
+    source, destination = (airflow.exchange / name / side for side in ("in", "out"))
+    places = {"source": f"file://{source}/", "destination": f"file://{destination}/"}
+    return {"id": name, **places, "create_destination": True, **more}
+
+
+def fill(airflow: LocalAirflow, name: str, keys: list[str]) -> None:
+    folder = airflow.exchange / name / "in"
+    folder.mkdir(parents=True, exist_ok=True)
+    for key in keys:
+        (folder / key).write_bytes(b"0123456789")
+
+
+def test_a_transfer_is_started_watched_looked_into_and_added_up(
+    clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
+) -> None:
+    fill(airflow_services, "looked-into", [HOSTILE, *(f"{number}.txt" for number in range(6))])
+    wanted = parameters(airflow_services, "looked-into", batch_objects=3)
+    run = until_over(start(clients.user, wanted))
+    assert (run["outcome"], run["route"], run["numbers"]["objects_copied"]) == ("success", "looked-into", 7)
+    assert run["report"]["bytes_copied"] == run["progress"]["bytes_done"] == 70
+    assert run["parameters"] == wanted
+    assert {task["task_id"] for task in run["tasks"]} == {"plan", "copy", "report"}
+
+    objects = objects_of(clients, run, limit=2)
+    assert sorted(each["key"] for each in objects) == sorted([HOSTILE, *(f"{number}.txt" for number in range(6))])
+    assert {(each["outcome"], each["verified_by"], each["size_bytes"]) for each in objects} == {
+        ("copied", "readback", 10)
+    }
+    assert objects_of(clients, run, limit=100, outcome="failed") == []
+
+    again = until_over(start(clients.user, wanted))
+    assert {(each["outcome"], each["reason"]) for each in objects_of(clients, again, limit=100)} == {
+        ("skipped", "identical")
+    }
+
+    listed = clients.viewer.get("/transfers", params={"route": "looked-into"}).raise_for_status().json()["runs"]
+    assert [each["run_id"] for each in listed] == [again["run_id"], run["run_id"]]
+    sums = clients.viewer.get("/statistics", params={"route": "looked-into", "by": "route"}).json()
+    assert (sums["total"]["runs"]["success"], sums["total"]["bytes_copied"]) == (2, 70)
+    assert sums["total"]["skipped_by_reason"] == {"identical": 7}
+    assert [group["name"] for group in sums["groups"]] == ["looked-into"]
+
+
+def objects_of(clients: Clients, run: dict[str, Any], **query: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor: str | None = "0.0"
+    while cursor is not None:
+        page = (
+            clients.viewer.get(f"{path_of(run)}/objects", params={"cursor": cursor, **query}).raise_for_status().json()
+        )
+        assert len(page["objects"]) <= query["limit"]
+        found += page["objects"]
+        cursor = page["next_cursor"]
+    return found
+
+
+def test_repeats_of_one_key_are_one_run(
+    clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
+) -> None:
+    fill(airflow_services, "repeated", ["a.txt"])
+    wanted = parameters(airflow_services, "repeated")
+    with ThreadPoolExecutor(6) as pool:
+        runs = list(pool.map(lambda _: start(clients.user, wanted, key="repeated-1"), range(6)))
+    assert len({run["run_id"] for run in runs}) == 1
+    assert clients.user.post("/transfers", json={"parameters": wanted}, headers=KEY).status_code == 200
+    other = {"parameters": {**wanted, "data": "b/"}}
+    problem(clients.user.post("/transfers", json=other, headers=KEY), 422, "IdempotencyKeyReused")
+    elsewhere = start(clients.op, wanted, key="repeated-1")
+    assert elsewhere["run_id"] != runs[0]["run_id"], "a key is its caller's own"
+    assert until_over(runs[0])["outcome"] == "success"
+    until_over(elsewhere)
+
+
+def test_a_failed_run_says_why_and_is_run_again(
+    clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
+) -> None:
+    run = until_over(start(clients.user, parameters(airflow_services, "mended")))
+    assert run["outcome"] == "failed"
+    assert objects_of(clients, run, limit=10) == []
+    fill(airflow_services, "mended", ["a.txt"])
+    problem(clients.viewer.post(f"{path_of(run)}/retry", json={}), 403, "AirflowRefusedError")
+    clients.user.post(f"{path_of(run)}/retry", json={}).raise_for_status()
+    run = until_over(run)
+    assert (run["outcome"], run["numbers"]["objects_copied"]) == ("success", 1)
+    problem(clients.user.post(f"{path_of(run)}/retry", json={"only_failed": True}), 409, "AirflowRefusedError")
+    problem(clients.user.post(f"{path_of(run)}/cancel"), 409, "AirflowRefusedError")
+
+
+def test_what_is_wrong_with_the_parameters_is_said_before_anything_is_started(clients: Clients) -> None:
+    def refused(parameters: dict[str, object], status: int, code: str) -> str:
+        return str(problem(clients.user.post("/transfers", json={"parameters": parameters}), status, code)["detail"])
+
+    assert 'did you mean "orders"' in refused({"id": "order"}, 404, "UnknownRouteError")
+    assert "source" in refused({"source": "ftp://x", "destination": "s3://shop-a/"}, 422, "RequestError")
+    assert "verify" in refused({"id": "orders", "verify": "hope"}, 400, "AirflowRefusedError")
+    secret = "s3://key:hunter2@shop-a/"
+    assert "hunter2" not in refused({"source": secret, "destination": "s3://shop-b/"}, 422, "RequestError")
+
+
+CREATED = {
+    "Records": [
+        {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "bell-shop"}, "object": {"key": "orders/2026/1.csv"}},
+        }
+    ]
+}
+BELL = """\
+id: bell
+source: {url: "s3://bell-shop/orders/"}
+destination: {url: "s3://bell-archive/orders/"}
+data: "**/*.csv"
+"""
+
+
+def test_events_ring_once_for_the_routes_they_concern(
+    clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
+) -> None:
+    clients.op.put("/routes/bell", json={"text": BELL}).raise_for_status()
+    try:
+        wait_for_dag(clients, "bell")
+        # On hold, so that the first ring is still waiting when the others come.
+        airflow = clients.op.base_url.join("/api/v2/dags/transfer__bell")
+        clients.op.patch(airflow, json={"is_paused": True}).raise_for_status()
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: clients.user.post("/events", json=CREATED).json(), range(6)))
+        rings = [ring for answer in answers for ring in answer["rings"]]
+        assert sorted(ring["rung"] for ring in rings) == ["already_waiting"] * 5 + ["started"]
+        assert {ring["run_id"] for ring in rings} == {rings[0]["run_id"]}
+        text = json.dumps(CREATED)
+        for other in (
+            text.replace("1.csv", "1.txt"),
+            text.replace("bell-shop", "x-shop"),
+            text.replace("Created", "Removed"),
+        ):
+            answer = clients.user.post("/events", content=other).raise_for_status().json()
+            assert (answer["rings"], bool(answer["reason"])) == ([], True)
+        clients.user.post(f"/transfers/transfer__bell/{rings[0]['run_id']}/cancel").raise_for_status()
+        assert "bell" in problem(clients.viewer.post("/events", json=CREATED), 403, "Forbidden")["detail"]
+        problem(clients.user.post("/events", content="no event"), 422, "UnreadableEvent")
+    finally:
+        clients.op.delete("/routes/bell")
+
+
+def wait_for_dag(clients: Clients, route_id: str) -> None:
+    deadline = time.monotonic() + 120
+    while not clients.op.get(f"/routes/{route_id}").json().get("is_known_to_airflow"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)

@@ -1,0 +1,155 @@
+"""`transfer` against a real Airflow, as people and programs use it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from skyferry.cli.documents import documents_schema
+from skyferry.history.airflow_api import AirflowApi
+from skyferry.history.transfer_run import TransferRun
+from tests.history.pausing import pause
+from tests.local_airflow import LocalAirflow
+from tests.unit.cli.command import transfer as run_transfer
+
+pytestmark = pytest.mark.slow
+
+Transfer = Callable[..., subprocess.CompletedProcess[str]]
+Folders = Callable[[int], tuple[Path, Path]]
+
+
+@pytest.fixture
+def transfer(airflow_services: LocalAirflow, tmp_path: Path) -> Transfer:
+    """The command in a shell of the local stack, with a cache of its own."""
+    environ = {"SKYFERRY_STACK": str(airflow_services.layout.state), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    return lambda *arguments: run_transfer(*arguments, environ=environ, timeout_seconds=240)
+
+
+def document(done: subprocess.CompletedProcess[str], command: str) -> Any:
+    """The JSON a command wrote, once it is known to be as documented."""
+    found = json.loads(done.stdout)
+    schema = documents_schema()
+    jsonschema.validate(found, {**schema["properties"][command], "$defs": schema["$defs"]})
+    return found
+
+
+def places(folders: tuple[Path, Path]) -> list[str]:
+    source, destination = folders
+    return ["--source", f"file://{source}/", "--destination", f"file://{destination}/", "--create-destination"]
+
+
+def test_without_a_command_it_starts_a_transfer(transfer: Transfer, folders: Folders) -> None:
+    source, destination = folders(2)
+    done = transfer(
+        "--id", "Dummy transfer", *places((source, destination)), "--data", "file-0.bin", "--copy", "False", "--wait"
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"Dummy transfer" is read as dummy_transfer' in done.stderr
+    assert re.search(r"^copied +1 \(10 B\)", done.stdout, re.MULTILINE)
+    assert [path.name for path in destination.iterdir()] == ["file-0.bin"]
+    assert [path.name for path in source.iterdir()] == ["file-1.bin"]
+
+
+def test_run_status_and_statistic_say_the_same(transfer: Transfer, folders: Folders) -> None:
+    done = transfer("run", "--id", "same", *places(folders(4)), "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    ran = document(done, "transfer run")
+    shown = document(transfer("status", "--run", ran["run_id"], "--json"), "transfer status --run")
+    assert shown == ran
+    listed = document(transfer("status", "--id", "same", "--json"), "transfer status")["runs"]
+    assert listed == [ran]
+    found = document(transfer("statistic", "--id", "same", "--by", "route", "--json"), "transfer statistic")
+    numbers = found["total"]["numbers"]
+    report = ran["report"]
+    for name in ("objects_planned", "objects_copied", "objects_skipped", "bytes_copied", "verified_by", "retries"):
+        assert numbers[name] == report[name], name
+    assert numbers["duration_seconds"]["p50"] == report["duration_seconds"] == ran["duration_seconds"]
+    assert numbers["throughput_bytes_per_second"]["max"] == report["throughput_bytes_per_second"]
+    assert found["groups"][0]["numbers"] | {"name": "total"} == numbers
+    assert (numbers["objects_copied"], numbers["bytes_copied"], found["total"]["success_rate"]) == (4, 40, 1.0)
+
+
+def test_people_get_tables(transfer: Transfer, folders: Folders) -> None:
+    transfer("run", "--id", "tables", *places(folders(3)), "--wait")
+    runs = transfer("status", "--id", "tables").stdout
+    assert runs.split()[:6] == ["route", "run", "outcome", "began", "took", "copied"]
+    assert "success" in runs
+    assert "30 B" in runs
+    text = transfer("statistic", "--id", "tables", "--by", "pair", "--since", "1h").stdout
+    for words in ("1 success (100.0% of those that ended)", "3 (30 B)", "3 readback", "file to file", "████████████"):
+        assert words in text
+
+
+def test_a_transfer_that_fails_is_exit_code_1_and_is_retried(transfer: Transfer, folders: Folders) -> None:
+    source, destination = folders(2)
+    destination.mkdir()
+    (destination / "file-0.bin").write_bytes(b"of somebody else")
+    done = transfer("run", "--id", "fails", *places((source, destination)), "--on-conflict", "fail", "--wait", "--json")
+    assert done.returncode == 1
+    ran = document(done, "transfer run")
+    assert (ran["outcome"], ran["report"]["objects_refused"]) == ("failed", 1)
+    shown = transfer("status", "--run", ran["run_id"])
+    assert shown.returncode == 1
+    assert "problem: " in shown.stderr
+    assert "of somebody else" not in shown.stderr
+    assert ran["run_id"] in transfer("status", "--failed").stdout
+    (destination / "file-0.bin").unlink()
+    again = transfer("retry", ran["run_id"], "--wait", "--json")
+    assert again.returncode == 0, again.stderr
+    assert document(again, "transfer retry")["report"]["objects_copied"] == 2
+    nothing = transfer("retry", ran["run_id"], "--failed-only")
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert "nothing failed in run" in nothing.stderr
+    assert ran["run_id"] not in transfer("status", "--failed").stdout
+
+
+def test_a_run_is_cancelled(transfer: Transfer, waiting_run: TransferRun) -> None:
+    done = transfer("cancel", waiting_run.run_id, "--json")
+    assert done.returncode == 0, done.stderr
+    assert document(done, "transfer cancel")["state"] == "failed"
+    assert transfer("cancel", waiting_run.run_id).returncode == 2
+    shown = transfer("status", "--run", waiting_run.run_id)
+    assert shown.returncode == 1
+    assert "cancelled by admin" in shown.stdout
+    assert "the run left no report" in shown.stderr
+
+
+def test_the_id_of_a_run_is_all_that_a_script_gets(
+    transfer: Transfer, folders: Folders, until_over: Any, api: AirflowApi
+) -> None:
+    done = transfer("run", *places(folders(1)))
+    assert done.returncode == 0
+    run = api.run("transfer", done.stdout.strip())
+    watched = transfer("status", "--run", run.run_id, "--watch")
+    assert watched.returncode == 0
+    assert until_over(run).state == "success"
+
+
+def test_a_paused_dag_is_told_of_and_unpaused_when_that_is_harmless(
+    transfer: Transfer, api: AirflowApi, folders: Folders
+) -> None:
+    pause(api)
+    done = transfer("run", *places(folders(1)), "--wait")
+    assert done.returncode == 0, done.stderr
+    assert not next(dag for dag in api.dags() if dag.dag_id == "transfer").is_paused
+
+
+def test_an_unknown_route_or_run_is_one_line_and_exit_code_2(transfer: Transfer) -> None:
+    cases: Mapping[tuple[str, ...], str] = {
+        ("run", "--id", "orders_to_lak"): 'Airflow knows no route "orders_to_lak"; did you mean "orders_to_lake"?',
+        ("status", "--run", "nope"): 'no run "nope" in http://127.0.0.1:',
+        ("cancel", "nope"): 'no run "nope"',
+        ("run", "--source", "ftp://x", "--destination", "s3://a-bucket"): "ftp://x",
+    }
+    for arguments, message in cases.items():
+        done = transfer(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
