@@ -104,6 +104,13 @@ producer: up ## Upload what is dropped into exchange/Watch, and tell a queue (do
 	@mkdir -p exchange/Watch
 	@$(PY) -m stack on transfer__watch_folder
 
+.PHONY: consumer
+consumer: up ## Download what the queue tells of into exchange/DownloadedFromS3
+	@$(PY) -m stack on consume__skyferry-uploads
+
+.PHONY: pipeline
+pipeline: producer consumer ## Both: exchange/Watch, S3 and the queue, exchange/DownloadedFromS3
+
 # --- Benchmarks -------------------------------------------------------------------------------------------------
 
 # `make bench BENCH_MODE=full` gives the figures that count; it takes hours.
