@@ -1,15 +1,15 @@
-"""One DAG `transfer__<id>` for each route file: its values are the form's defaults, its schedule is the DAG's."""
+"""One DAG `transfer__<id>` for each route file, and one DAG `consume__<queue>` for each queue that routes read."""
 
 from __future__ import annotations
 
 from airflow.sdk import get_parsing_context
 
-from airflow_bridge.route_files import ROUTE_DAG_PREFIX, parts_to_build
+from airflow_bridge.route_files import CONSUME_DAG_PREFIX, ROUTE_DAG_PREFIX, parts_to_build
 from airflow_bridge.transfer_params import route_params
 from route_dags.dag_starts import start_of_transfers
 from route_dags.transfer_dag import build_transfer_dag
 
-routes, _ = parts_to_build(get_parsing_context().dag_id)
+routes, queues = parts_to_build(get_parsing_context().dag_id)
 
 for route in routes:
     dag_id = ROUTE_DAG_PREFIX + route.id
@@ -23,3 +23,10 @@ for route in routes:
         route_id=route.id,
         max_active_runs=1,
     )
+
+for queue in queues:
+    # Here, so that a worker that runs a transfer does not import what consumes queues.
+    from route_dags.consume_dag import build_consume_dag
+
+    dag_id = CONSUME_DAG_PREFIX + queue.name
+    globals()[dag_id] = build_consume_dag(dag_id, queue)

@@ -59,6 +59,8 @@ class CopyOptions:
     on_conflict: OnConflict
     reads_back: bool
     max_objects_in_flight: int
+    max_lost_in_a_row: int | None = None
+    """After so many objects in a row that failed and may succeed later, no other one is begun; None: all are tried."""
 
 
 class BatchCopier:
@@ -159,6 +161,8 @@ class BatchCopier:
         tasks: set[asyncio.Task[Receipt]] = set()
         try:
             while True:
+                if self._has_lost_a_store():
+                    waiting = iter(())
                 while len(tasks) < self._options.max_objects_in_flight and (item := next(waiting, None)) is not None:
                     tasks.add(asyncio.create_task(self._copy_one(item, done.get(item.source.key))))
                 if not tasks:
@@ -171,17 +175,22 @@ class BatchCopier:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _has_lost_a_store(self) -> bool:
+        limit = self._options.max_lost_in_a_row
+        return limit is not None and self._tally.lost_in_a_row >= limit
+
     async def _copy_one(self, planned: PlannedObject, earlier: Receipt | None) -> Receipt:
         started = time.monotonic()
         attempts = Attempts()
+        copier = _ObjectCopier(self, attempts, wrong_etag=earlier.wrong_etag if earlier else "")
         try:
             if earlier is not None and self._is_to_delete(earlier):
                 receipt = earlier  # nothing else is left to do
             else:
-                receipt = await _ObjectCopier(self, attempts).copy(planned)
+                receipt = await copier.copy(planned)
         except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other objects
             known = _as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
-            receipt = receipt_of(planned, Outcome.FAILED, str(known))
+            receipt = replace(receipt_of(planned, Outcome.FAILED, str(known)), wrong_etag=copier.wrong_etag)
             self._tally.add_failure(receipt, known)
         return replace(
             self._finished(receipt),
@@ -279,9 +288,15 @@ class BatchCopier:
 
 
 class _ObjectCopier:
-    """Copies one object, looking again when source or destination are not what the plan saw."""
+    """Copies one object, looking again when source or destination are not what the plan saw.
 
-    def __init__(self, batch: BatchCopier, attempts: Attempts) -> None:
+    Args:
+        wrong_etag: The version of wrong content an earlier attempt left at the destination; it is nobody's, so it is
+            replaced whatever `on_conflict` says.
+    """
+
+    def __init__(self, batch: BatchCopier, attempts: Attempts, *, wrong_etag: str) -> None:
+        self.wrong_etag = wrong_etag
         self._source = batch._source
         self._destination = batch._destination
         self._options = batch._options
@@ -322,7 +337,9 @@ class _ObjectCopier:
                     return _copied(current, await self._transfer.transfer(current))
             except (SourceChangedError, SourceMissingError, DestinationChangedError, ChecksumMismatchError) as error:
                 last_error = error
-                mismatches += isinstance(error, ChecksumMismatchError)
+                if isinstance(error, ChecksumMismatchError):
+                    mismatches += 1
+                    self.wrong_etag = error.wrong_etag or self.wrong_etag
                 if mismatches > 1:
                     break  # each has cost several whole reads; the task's own retries begin anew
                 self._attempts.count(error)
@@ -342,7 +359,8 @@ class _ObjectCopier:
             return receipt_of(planned, Outcome.SKIPPED, "source_gone")
         fresh = replace(planned, source=source, replaces=found)
         was_planned = planned.replaces.etag if planned.replaces else None
-        if found is None or (found.etag == was_planned and planned.action is Action.COPY):
+        is_ours = found is not None and found.etag == self.wrong_etag
+        if found is None or is_ours or (found.etag == was_planned and planned.action is Action.COPY):
             return replace(fresh, action=Action.COPY)
         return await self._resolve_conflict(fresh, found)
 

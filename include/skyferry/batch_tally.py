@@ -51,18 +51,22 @@ class BatchTally:
     Attributes:
         counts: Objects by outcome.
         verified_by: Copies by what proved them.
+        lost_in_a_row: Newest failures that may succeed later, without a success or a permanent failure in between.
         copies: The first `MAX_COPIES_KEPT` copies.
     """
 
     counts: Counter[str] = field(default_factory=lambda: Counter({outcome.value: 0 for outcome in Outcome}))
     bytes_copied: int = 0
     verified_by: Counter[str] = field(default_factory=Counter)
+    lost_in_a_row: int = 0
     copies: list[Receipt] = field(default_factory=list)
     failures: list[tuple[Receipt, TransferError]] = field(default_factory=list)
 
     def add(self, receipt: Receipt) -> None:
         """Count what became of one object."""
         self.counts[receipt.outcome] += 1
+        if receipt.outcome is not Outcome.FAILED:
+            self.lost_in_a_row = 0
         if receipt.outcome is Outcome.COPIED:
             self.bytes_copied += receipt.size_bytes
             self.verified_by[receipt.verified_by] += 1
@@ -72,6 +76,7 @@ class BatchTally:
     def add_failure(self, receipt: Receipt, error: TransferError) -> None:
         """Keep the error of an object that is, or will be, counted as failed."""
         # A copy, because the error itself holds on to its traceback, and so to the content that was being sent.
+        self.lost_in_a_row = self.lost_in_a_row + 1 if isinstance(error, RetryableError) else 0
         self.failures.append((receipt, copy.copy(error)))
 
     def not_deleted(self, receipt: Receipt, error: TransferError) -> Receipt:

@@ -22,6 +22,7 @@
     │   ├── ObjectTooLargeError        the destination cannot hold an object of this size
     │   ├── KeyRefusedError            the destination cannot hold an object of this name
     │   ├── DestinationConflictError   the destination holds other content and must keep it
+    │   ├── DeletionBrakeError         more would be deleted in this run than the route allows
     │   └── TransferIncompleteError    the run ended with objects that were not copied
     └── ReplanError                    the world is no longer what the plan saw
         ├── SourceChangedError         the source object is no longer the version that was planned
@@ -99,7 +100,13 @@ class SizeMismatchError(RetryableError):
 
 
 class ChecksumMismatchError(RetryableError):
-    """The bytes that arrived are not the bytes that were stored."""
+    """The bytes that arrived are not the bytes that were stored.
+
+    Attributes:
+        wrong_etag: The version of the wrong content, when it could not be removed and is still at the destination.
+    """
+
+    wrong_etag: str = ""
 
 
 class PermanentError(TransferError):
@@ -160,6 +167,10 @@ class KeyRefusedError(PermanentError):
 
 class DestinationConflictError(PermanentError):
     """The destination holds other content, and the request says that it must be kept."""
+
+
+class DeletionBrakeError(PermanentError):
+    """A deletion at the destination was held back: the run has deleted as much as its route allows."""
 
 
 class TransferIncompleteError(PermanentError):

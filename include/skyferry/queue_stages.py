@@ -1,25 +1,33 @@
-"""The stage of a transfer that is fed by a queue, in the place of plan and copy: a function from a request to receipts.
+"""The stages of a transfer that is fed by a queue: functions from the queue's routes to records, and to their report.
 
-    consume_queue (any number, in parallel, on any machine)
+    consume_queue (any number, in parallel, on any machine) -> report_consumption
 
-It may be run again at any time: what was copied is found at the destination, and what was not is still in the queue.
+Each may be run again at any time: what was copied is found at the destination, what was not is still in the queue, and
+the report counts each object once.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
+from skyferry.attempts import Attempts
+from skyferry.batch_copy import MEMORY_BUDGET_BYTES
+from skyferry.byte_budget import ByteBudget
 from skyferry.detect.consumption import ConsumeOptions, Consumption
+from skyferry.detect.deletion_brake import DeletionBrake
 from skyferry.detect.queue_consumer import QueueConsumer
+from skyferry.detect.queue_route import QueueRoute
+from skyferry.detect.route_worker import RouteWorker
 from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
-from skyferry.request import TransferRequest
+from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
 from skyferry.stages import open_state, prepare_destination
-from skyferry.state import Run, StoreOpener
+from skyferry.state import Run, StateFolder, StoreOpener
 from skyferry.urls import Location
 
-RECEIPTS_FOLDER = "queue/receipts/"
+__all__ = ["ConsumptionReport", "QueueOpener", "QueueRoute", "consume_queue", "report_consumption"]
 
 
 class QueueOpener(Protocol):
@@ -30,7 +38,7 @@ class QueueOpener(Protocol):
 
 
 async def consume_queue(
-    request: TransferRequest,
+    routes: Sequence[QueueRoute],
     options: ConsumeOptions,
     *,
     slot: int,
@@ -41,42 +49,106 @@ async def consume_queue(
     state: Location,
     state_conn_id: str,
 ) -> Consumption:
-    """Copy what the messages of a queue tell of, until the queue is empty or a budget is spent.
+    """Do for each route what the messages of a queue tell of, until the queue is empty or a budget is spent.
 
-    Every message ends in one of four ways: deleted after the receipts of its objects are on record; back in the queue;
-    in its dead-letter queue; in quarantine below the state folder. Look at `Consumption.raise_if_failed`.
+    Every message ends in one of four ways: deleted after the receipts of its objects are on record, for every route it
+    concerns; back in the queue; in its dead-letter queue; in quarantine below the state folder. Look at
+    `Consumption.raise_if_failed`.
 
-    Costs for each ten small objects: one request to receive and one to delete, one record of receipts; for each object
-    a look at source and destination and the copy itself. Memory: see `QueueConsumer`.
+    Costs for each ten small objects: one request to receive and one to delete, and for each route one record of
+    receipts, and for each object a look at source and destination and the copy itself. Memory: see `QueueConsumer`.
 
     Args:
+        routes: All routes that are fed by the queue, at least one, each with an id of its own.
         slot: Number of this consumer among those of the run, from 0.
         attempt: The task's attempt, from 1.
 
     Raises:
-        RequestError: The source is not S3, or the request is a dry run: a queue cannot be read without consequences.
+        RequestError: There is no route, or two have one id.
         TransferError: The queue, a bucket or the state folder cannot be used; nothing was lost.
     """
-    if request.source_location.kind != "s3":
-        raise RequestError(f"source is {request.source}; expected an s3:// URL, since the queue tells of objects in S3")
-    if request.dry_run:
-        raise RequestError("dry_run is set, but a queue cannot be read without consequences", hint="leave it out")
-    async with (
-        open_state(open_store, state, state_conn_id, run) as records,
-        open_store(request.source_location, request.source_conn_id) as source,
-        open_store(request.destination_location, request.destination_conn_id) as destination,
-        open_queue() as queue,
-    ):
-        await source.check_bucket()
-        await prepare_destination(destination, request)
+    _check_ids(routes)
+    records = QueueRecords(slot=slot, attempt=attempt)
+    async with AsyncExitStack() as stack:
+        state_folder = await stack.enter_async_context(open_state(open_store, state, state_conn_id, run))
+        await state_folder.write(records.begun, [{"slot": slot, "attempt": attempt}])
+        queue = await stack.enter_async_context(open_queue())
+        if options.create_queue:
+            await Attempts().call(queue.create_if_missing)
+        content = ByteBudget(MEMORY_BUDGET_BYTES)
+        workers = [
+            await _open_worker(route, stack, open_store, state=state_folder, records=records, content=content)
+            for route in routes
+        ]
         consumer = QueueConsumer(
             queue,
-            request=request,
+            workers=workers,
             options=options,
-            source=source,
-            destination=destination,
-            state=records,
-            records=f"{RECEIPTS_FOLDER}{slot:05d}/try-{attempt:02d}",
-            attempt=attempt,
+            state=state_folder,
+            max_messages_in_flight=max(route.request.max_objects_in_flight for route in routes),
         )
-        return await consumer.consume()
+        result = await consumer.consume()
+        await state_folder.write(records.consumed, [result.to_record()])
+        return result
+
+
+def _check_ids(routes: Sequence[QueueRoute]) -> None:
+    ids = [route.id for route in routes]
+    if not ids:
+        raise RequestError("no route names the queue", hint="nothing was received")
+    if len(set(ids)) < len(ids):
+        raise RequestError(f"two routes of the queue have one id: {', '.join(sorted(ids))}")
+
+
+async def _open_worker(
+    route: QueueRoute,
+    stack: AsyncExitStack,
+    open_store: StoreOpener,
+    *,
+    state: StateFolder,
+    records: QueueRecords,
+    content: ByteBudget,
+) -> RouteWorker:
+    request = route.request
+    source = await stack.enter_async_context(open_store(request.source_location, request.source_conn_id))
+    destination = await stack.enter_async_context(open_store(request.destination_location, request.destination_conn_id))
+    await Attempts().call(source.check_bucket)
+    await prepare_destination(destination, request)
+    return RouteWorker(
+        route,
+        source=source,
+        destination=destination,
+        state=state,
+        records=records.receipts(route.id),
+        attempt=records.attempt,
+        content=content,
+        brake=DeletionBrake(state, records.deletes(route.id), max_deletes=route.max_deletes),
+    )
+
+
+async def report_consumption(
+    routes: Sequence[QueueRoute],
+    *,
+    run: Run,
+    open_store: StoreOpener,
+    state: Location,
+    state_conn_id: str,
+    consumers: int = 0,
+) -> ConsumptionReport:
+    """Add up what the consumers of a run did, over all routes and for each, and keep the report beside the receipts.
+
+    It is a success when every consumer has left a record of its work, and no object was refused or failed in the end,
+    or kept by the brake on deletions. Messages that were only unreadable, or that no route names, do not make it fail:
+    they are safe in the dead-letter queue or in quarantine, counted, and among the problems.
+
+    Cost: every receipt is read twice; memory holds about 300 bytes for each object of the run.
+
+    Args:
+        consumers: How many consumers the run has; 0 for as many as have begun.
+    """
+    async with open_state(open_store, state, state_conn_id, run) as folder:
+        totals = QueueTotals(routes, folder)
+        await totals.read(consumers=consumers)
+        report = totals.report(run)
+        await totals.keep(report)
+        return report

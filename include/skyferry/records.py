@@ -27,6 +27,8 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     FAILED = "failed"
+    DELETED = "deleted"
+    """It is gone at the source, and its copy was deleted (routes with `mirror_deletes` only)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class Receipt:
         deleted_at_source: The source version was removed, or set aside, after the copy was verified (a move).
         kept_because: Why a move left the source where it was, although its content is at the destination.
         not_deleted_because: Why the last attempt of a move could not delete the source; the next one tries again.
+        wrong_etag: The version of wrong content that a failed attempt left at the destination and could not remove.
         was_there: The content had arrived before this attempt began (a retry after a kill).
         retries: Error class to number of attempts that followed it.
     """
@@ -113,6 +116,7 @@ class Receipt:
     deleted_at_source: bool = False
     kept_because: str = ""
     not_deleted_because: str = ""
+    wrong_etag: str = ""
     was_there: bool = False
     retries: Mapping[str, int] = field(default_factory=dict)
     attempt: int = 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,8 @@ class Report:
         state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
         records: URL of the folder that holds manifest and receipts.
         problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
+        missed_by_events: For a run that lists the source of a route which a queue feeds: the objects it copied, since
+            no event had brought them. 0 for other runs.
     """
 
     run_id: str
@@ -54,10 +57,11 @@ class Report:
     throughput_bytes_per_second: float
     records: str
     problems: tuple[str, ...] = ()
+    missed_by_events: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values, every field present."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"problems": list(self.problems)}
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"problems": list(self.problems)}
 
     @property
     def headline(self) -> str:
@@ -100,8 +104,10 @@ class Totals:
     deletes_sources: bool = False
     copied: int = 0
     skipped: int = 0
+    refused: int = 0
     failed: int = 0
     deleted_at_source: int = 0
+    deleted_at_destination: int = 0
     bytes_copied: int = 0
     metadata_losses: int = 0
     retries_by_cause: Counter[str] = field(default_factory=Counter)
@@ -126,14 +132,50 @@ class Totals:
         elif receipt.outcome is Outcome.SKIPPED:
             self.skipped += 1
             self.skipped_by_reason[receipt.reason] += 1
+        elif receipt.outcome is Outcome.DELETED:
+            self.deleted_at_destination += 1
         else:
-            self.failed += 1
+            self.refused += receipt.outcome is Outcome.REFUSED
+            self.failed += receipt.outcome is Outcome.FAILED
             self.add_problem(receipt.reason)
 
     def add_problem(self, text: str) -> None:
         """Keep a sentence for the report, if there is room."""
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(printable(text))
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the fields of a report that follow from receipts alone."""
+        done = self.copied + self.skipped + self.deleted_at_destination
+        return {
+            "objects_planned": done + self.refused + self.failed,
+            "objects_copied": self.copied,
+            "objects_skipped": self.skipped,
+            "objects_refused": self.refused,
+            "objects_failed": self.failed,
+            "objects_deleted_at_source": self.deleted_at_source,
+            "objects_deleted_at_destination": self.deleted_at_destination,
+            "bytes_copied": self.bytes_copied,
+            "retries": sum(self.retries_by_cause.values()),
+            "retries_by_cause": dict(self.retries_by_cause),
+            "verified_by": dict(self.verified_by),
+            "skipped_by_reason": dict(self.skipped_by_reason),
+            "metadata_losses": self.metadata_losses,
+        }
+
+
+def total_of(parts: Iterable[Totals]) -> Totals:
+    """Return the sum of some totals."""
+    total = Totals()
+    for part in parts:
+        for one in fields(Totals):
+            if isinstance(getattr(part, one.name), Counter):
+                getattr(total, one.name).update(getattr(part, one.name))
+            elif one.name not in ("deletes_sources", "problems"):
+                setattr(total, one.name, getattr(total, one.name) + getattr(part, one.name))
+        for problem in part.problems:
+            total.add_problem(problem)
+    return total
 
 
 def seconds_between(started_at: str, ended_at: str) -> float:

@@ -42,6 +42,9 @@ PREVIEW_OBJECTS = 200
 
 _SKIPPED_PER_RECORD = 5_000
 
+_LOST_ROUNDS = 3
+"""How often all objects in flight must fail for a batch to take a store for lost; each round can take two minutes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -360,7 +363,8 @@ async def copy_batch(
 ) -> BatchResult:
     """Copy the objects of one batch that this run has not copied yet.
 
-    Every object is tried; look at `BatchResult.raise_if_failed`.
+    Every object is tried, unless a store is lost meanwhile (docs/adr/0013-a-lost-store-ends-the-batch.md); look at
+    `BatchResult.raise_if_failed`.
 
     Args:
         attempt: The task's attempt, from 1.
@@ -421,6 +425,7 @@ def _copy_options(request: TransferRequest) -> CopyOptions:
         on_conflict=request.on_conflict,
         reads_back=request.verify == "readback",
         max_objects_in_flight=request.max_objects_in_flight,
+        max_lost_in_a_row=_LOST_ROUNDS * request.max_objects_in_flight,
     )
 
 
@@ -450,11 +455,20 @@ def _weight(receipt: Receipt) -> int:
 
 
 async def report_transfer(
-    request: TransferRequest, *, run: Run, open_store: StoreOpener, state: Location, state_conn_id: str
+    request: TransferRequest,
+    *,
+    run: Run,
+    open_store: StoreOpener,
+    state: Location,
+    state_conn_id: str,
+    is_reconciliation: bool = False,
 ) -> Report:
     """Add up the newest plan and its receipts, and keep the report beside them.
 
     Cost: every receipt is read once; memory holds those of one batch.
+
+    Args:
+        is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
     """
     async with open_state(open_store, state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
@@ -463,6 +477,8 @@ async def report_transfer(
         if plan:
             await _add_receipts(totals, records, number, plan[0])
         report = _make_report(request, run, totals, plan[0] if plan else None, records.url(plan_folder(number)))
+        if is_reconciliation:
+            report = replace(report, missed_by_events=report.objects_copied)
         if plan:
             await _keep_report(records, number, report)
         return report
@@ -471,6 +487,7 @@ async def report_transfer(
 async def _add_receipts(totals: Totals, records: StateFolder, number: int, plan: Mapping[str, Any]) -> None:
     folder = f"{plan_folder(number)}receipts/"
     totals.skipped += plan["objects_skipped"]
+    totals.refused += plan["objects_refused"]
     totals.skipped_by_reason.update(plan["skipped_by_reason"])
     for problem in plan["problems"]:
         totals.add_problem(problem)
@@ -495,13 +512,12 @@ def _make_report(
     ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     duration_seconds = seconds_between(run.started_at, ended_at)
     numbers: Mapping[str, Any] = plan or {}
-    refused = numbers.get("objects_refused", 0)
     if plan is None:
         totals.add_problem("the plan was not finished; see the log of the task `plan`")
     return Report(
         run_id=run.run_id,
         route=run.route,
-        state="success" if plan is not None and not refused and not totals.failed else "failed",
+        state="success" if plan is not None and not totals.refused and not totals.failed else "failed",
         source=request.source,
         destination=request.destination,
         dry_run=request.dry_run,
@@ -509,7 +525,7 @@ def _make_report(
         objects_to_copy=numbers.get("objects_to_copy", 0),
         objects_copied=totals.copied,
         objects_skipped=totals.skipped,
-        objects_refused=refused,
+        objects_refused=totals.refused,
         objects_failed=totals.failed,
         objects_deleted_at_source=totals.deleted_at_source,
         bytes_to_copy=numbers.get("bytes_to_copy", 0),

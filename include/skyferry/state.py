@@ -94,6 +94,21 @@ class StateFolder:
         Raises:
             PermanentError: The name is taken by other rows; nothing was overwritten.
         """
+        if not await self._write_new(name, rows):
+            raise PermanentError(
+                f"{self.url(name)} is taken",
+                hint="another process writes the records of this run; it was kept",
+            )
+
+    async def claim(self, name: str, row: Mapping[str, Any]) -> bool:
+        """Write a record unless there is one of that name; return whether it is this one.
+
+        Args:
+            row: Differs from everybody else's.
+        """
+        return await self._write_new(name, [row])
+
+    async def _write_new(self, name: str, rows: Iterable[Mapping[str, Any]]) -> bool:
         body = "".join(json_line(row) + "\n" for row in rows).encode("ascii")
         digests = await digest(body, self._store.capabilities.digests)
         key = self._prefix + name
@@ -103,11 +118,8 @@ class StateFolder:
             )
         except DestinationChangedError:
             # A lost answer looks the same: what lies there may well be what was just sent.
-            if await self._read_bytes(name) != body:
-                raise PermanentError(
-                    f"{self._store.url(key)} is taken",
-                    hint="another process writes the records of this run; it was kept",
-                ) from None
+            return await self._read_bytes(name) == body
+        return True
 
     async def read(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a record; an empty list when there is no such record."""

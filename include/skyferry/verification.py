@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from skyferry.checksums import ALGORITHMS, PREFERENCE
-from skyferry.errors import ChecksumMismatchError
+from skyferry.errors import ChecksumMismatchError, TransferError
 from skyferry.evidence import Comparer
 from skyferry.objects import Committed, ObjectInfo
 from skyferry.stores.base import Store
@@ -50,6 +50,8 @@ async def verify_source(
         return LOCAL
     for name in PREFERENCE:
         if name in info.checksums and name in digests:
+            if digests[name] != info.checksums[name] and name == "md5" and info.etag_may_be_md5:
+                break  # perhaps it only looks like an MD5; reading again tells
             _require_equal(source, info, name, found=digests[name], expected=info.checksums[name])
             return name
     if info.etag_may_be_md5 and digests.get("md5") == info.etag:
@@ -66,18 +68,28 @@ async def verify_destination(
     """Return what proves that the destination holds the content with these digests.
 
     Raises:
-        ChecksumMismatchError: It holds something else; that version was removed from the destination.
+        ChecksumMismatchError: It holds something else; that version was removed from the destination, or is named in
+            the error.
     """
     if committed.verified_by is not None and not reads_back:
         return committed.verified_by
     found = await comparer.read_digests(destination, committed.info, {"crc32c"})
     if found["crc32c"] == digests["crc32c"]:
         return READBACK
-    await destination.delete_object(committed.info)
-    raise ChecksumMismatchError(
-        f"{destination.url(committed.info.key)} reads back as crc32c {found['crc32c']}; expected {digests['crc32c']}",
-        hint="the wrong object was removed",
-    )
+    url = destination.url(committed.info.key)
+    what = f"{url} reads back as crc32c {found['crc32c']}; expected {digests['crc32c']}"
+    try:
+        await destination.delete_object(committed.info)
+    except TransferError as error:
+        raise left_behind(what, committed.info.etag) from error
+    raise ChecksumMismatchError(what, hint="the wrong object was removed")
+
+
+def left_behind(what: str, etag: str) -> ChecksumMismatchError:
+    """Return the error for wrong content that is still at the destination."""
+    error = ChecksumMismatchError(what, hint="it could not be removed; a retry replaces it, else remove it yourself")
+    error.wrong_etag = etag
+    return error
 
 
 async def holds_content(

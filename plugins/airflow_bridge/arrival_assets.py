@@ -48,8 +48,15 @@ def arrival_links(dag_id: str, route_ids: Sequence[str]) -> dict[str, list[Any]]
 
 
 def announce_arrivals(context: Context, report: Report) -> None:
-    """Add an asset event to the running task for what a run brought to its route's destination; see above."""
+    """Add an asset event to the running task for what a run brought to its route's destination; see above.
+
+    Args:
+        context: Of a task that has the links of `arrival_links`; for any other task nothing is announced.
+    """
     if not _is_at_the_route_s_destination(report):
+        return
+    aliases = [outlet for outlet in context["task"].outlets if isinstance(outlet, AssetAlias)]
+    if not aliases:
         return
     asset = arrival_asset(report.route)
     missed = _Unannounced(context, asset)
@@ -59,8 +66,7 @@ def announce_arrivals(context: Context, report: Report) -> None:
     earlier = missed.before(report.run_id)
     if report.objects_copied or earlier:
         numbers = {name: value for name, value in report.to_json().items() if name not in _LEFT_OUT}
-        [alias] = [outlet for outlet in context["task"].outlets if isinstance(outlet, AssetAlias)]
-        context["outlet_events"][alias].add(asset, extra=numbers | {"failed_runs_before": earlier})
+        context["outlet_events"][aliases[0]].add(asset, extra=numbers | {"failed_runs_before": earlier})
         missed.forget()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,11 @@ _HANDOVER_FIELD = "handover"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferSetup:
-    """One transfer, ready for its stages."""
+    """One transfer, ready for its stages.
+
+    Attributes:
+        is_reconciliation: A queue feeds the route, and this run lists the route's own source.
+    """
 
     request: TransferRequest
     run: Run
@@ -37,6 +41,7 @@ class TransferSetup:
     destination: StoreUse
     state: StoreUse
     known_connections: tuple[str, ...]
+    is_reconciliation: bool = False
     handover: Handover = NO_HANDOVER
 
     @property
@@ -90,23 +95,42 @@ def setup_from_run(
     conf = dag_run.conf or {}
     route = route_of_conf(conf, route_id)
     request, handover = _of_conf(conf, route) if pinned_request is None else _of_pinned(pinned_request)
-    source, destination = _uses(request)
-    route_uses = _uses(route.request()) if route else ()
-    for use in (source, destination):
-        check_connection_allowed(use, allowed=defaults.connections, route_uses=route_uses)
-        _check_folder(use, defaults)
+    route_uses = uses_of(route.request()) if route else ()
+    source, destination = allowed_uses(request, route_uses=route_uses, defaults=defaults)
     for location in handover.folders:
         _check_folder(StoreUse(what="source", location=location, conn_id=""), defaults)
-    started_at = (dag_run.start_date or dag_run.run_after).isoformat()
     return TransferSetup(
         request=request,
-        run=Run(dag_id=dag_run.dag_id, run_id=dag_run.run_id, route=request.id, started_at=started_at),
+        run=run_of(dag_run, route=request.id),
         source=source,
         destination=destination,
         state=state_use(defaults),
         known_connections=(*defaults.connections, *(use.conn_id for use in route_uses)),
         handover=handover,
+        is_reconciliation=route is not None and route.queue is not None and request.source == route.source.url,
     )
+
+
+def allowed_uses(
+    request: TransferRequest, *, route_uses: Sequence[StoreUse], defaults: Defaults
+) -> tuple[StoreUse, StoreUse]:
+    """Return the source and the destination of a request, once it is sure that it may use them.
+
+    Raises:
+        RequestError: A local folder lies outside the allowed roots.
+        ConnectionConfigError: A connection may not be used for its place.
+    """
+    source, destination = uses_of(request)
+    for use in (source, destination):
+        check_connection_allowed(use, allowed=defaults.connections, route_uses=route_uses)
+        _check_folder(use, defaults)
+    return source, destination
+
+
+def run_of(dag_run: DagRunProtocol, *, route: str) -> Run:
+    """Return which run a DAG run is to the library."""
+    started_at = (dag_run.start_date or dag_run.run_after).isoformat()
+    return Run(dag_id=dag_run.dag_id, run_id=dag_run.run_id, route=route, started_at=started_at)
 
 
 def _of_conf(conf: Mapping[str, Any], route: Route | None) -> tuple[TransferRequest, Handover]:
@@ -138,7 +162,7 @@ def places_of_run(dag_run: DagRunProtocol, *, route_id: str | None) -> tuple[Sto
         TransferError: The conf holds no valid request; the plan will say so.
     """
     conf = dag_run.conf or {}
-    return _uses(request_of_conf(conf, route_of_conf(conf, route_id)))
+    return uses_of(request_of_conf(conf, route_of_conf(conf, route_id)))
 
 
 def request_of_conf(conf: Mapping[str, Any], route: Route | None) -> TransferRequest:
@@ -178,7 +202,8 @@ def _scheme(url: object) -> str:
     return str(url).partition("://")[0]
 
 
-def _uses(request: TransferRequest) -> tuple[StoreUse, StoreUse]:
+def uses_of(request: TransferRequest) -> tuple[StoreUse, StoreUse]:
+    """Return the source and the destination of a request."""
     return (
         StoreUse(what="source", location=request.source_location, conn_id=request.source_conn_id),
         StoreUse(what="destination", location=request.destination_location, conn_id=request.destination_conn_id),

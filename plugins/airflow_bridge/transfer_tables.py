@@ -19,6 +19,7 @@ from skyferry.errors import printable
 if TYPE_CHECKING:
     from skyferry.claim import Claimed
     from skyferry.handover import Handover
+    from skyferry.queue_report import ConsumptionReport
     from skyferry.report import Report
     from skyferry.request import TransferRequest
     from skyferry.stages import Plan
@@ -85,8 +86,24 @@ def report_lines(report: Report) -> list[str]:
         ("seconds", f"{report.duration_seconds:,.1f} ({report.throughput_bytes_per_second:,.0f} bytes per second)"),
         ("records", report.records),
     ]
+    if report.missed_by_events:
+        rows.append(("missed by events", f"{report.missed_by_events:,}"))
     problems = [f"problem: {printable(problem)}" for problem in report.problems]
     return [printable(report.headline), *_lines(_two_columns(rows)), *problems]
+
+
+def consumption_lines(report: ConsumptionReport) -> list[str]:
+    """Return the report of a queue's run: that of a transfer, and what it has beyond that."""
+    rows = [
+        ("deleted at destination", f"{report.objects_deleted_at_destination:,}"),
+        ("messages", counts_text(report.messages) or "none"),
+        ("event records", counts_text(report.event_records) or "none"),
+    ]
+    for route, numbers in report.by_route.items():
+        names = ("copied", "skipped", "refused", "failed", "deleted_at_destination")
+        counts = {name.replace("_", " "): numbers[f"objects_{name}"] for name in names}
+        rows.append((f"route {route}", f"{numbers['state']}: {counts_text(counts) or 'nothing to do'}"))
+    return [*report_lines(report), *_lines(_two_columns(rows))]
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_bridge.queue_setup import flows_of_routes, queue_setup_from_run
+from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_tables import counts_text
 from operators.transfer_stage import TransferStageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_bridge.transfer_lineage import Flow
+
 
 class ConsumeQueueOperator(TransferStageOperator):
     """Consumes a queue of S3 events until it is empty or a budget is spent.
 
-    A message is deleted only after the receipts of its objects are on record. Fails when an object was not copied; its
-    message is in the queue, in its dead-letter queue or in quarantine. Map it over `slot` for several consumers.
+    Each message is acted on by all routes it concerns, and deleted only after the receipts of its objects are on record
+    for all of them. Fails when an object was not copied; its message is in the queue, in its dead-letter queue or in
+    quarantine. Map it over `slot` for several consumers, and put a `ReportConsumptionOperator` behind them.
 
     Args:
-        queue_url: URL of the queue, whose messages are about objects of the request's source.
-        queue_conn_id: Id of the queue's Airflow connection; empty for that of the source.
+        route_ids: The routes that are fed by the queue, at least one.
+        queue_url: URL of the queue, whose messages are about objects of the routes' sources.
+        queue_conn_id: Id of the queue's Airflow connection; empty for that of the first route's source.
         slot: Number of this consumer among those of the run, from 0.
         options: Fields of `skyferry.detect.consumption.ConsumeOptions`: `unmatched`, `max_messages`, `max_bytes`,
             `max_seconds`, ...
@@ -28,6 +35,7 @@ class ConsumeQueueOperator(TransferStageOperator):
     def __init__(
         self,
         *,
+        route_ids: Sequence[str],
         queue_url: str,
         queue_conn_id: str = "",
         slot: int = 0,
@@ -35,6 +43,7 @@ class ConsumeQueueOperator(TransferStageOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.route_ids = route_ids
         self.queue_url = queue_url
         self.queue_conn_id = queue_conn_id
         self.slot = slot
@@ -45,18 +54,20 @@ class ConsumeQueueOperator(TransferStageOperator):
         from skyferry.detect.consumption import options_from
         from skyferry.queue_stages import consume_queue
 
-        transfer = self.transfer_of(context)
-        access = SqsAccess(self.queue_url, conn_id=self.queue_conn_id or transfer.source.conn_id)
+        setup = queue_setup_from_run(context["dag_run"], route_ids=self.route_ids, queue_url=self.queue_url)
+        access = SqsAccess(self.queue_url, conn_id=self.queue_conn_id or setup.source_conn_id)
+        stores = setup.prepare_stores()
+        self.remember_lineage([flow_of(source, destination, stores=stores) for source, destination in setup.places])
         coroutine = consume_queue(
-            transfer.request,
+            setup.routes,
             options_from(self.options or {}),
             slot=self.slot,
             open_queue=access.open,
-            run=transfer.run,
+            run=setup.run,
             attempt=context["ti"].try_number,
-            open_store=transfer.prepare_stores(),
-            state=transfer.state.location,
-            state_conn_id=transfer.state.conn_id,
+            open_store=stores,
+            state=setup.state.location,
+            state_conn_id=setup.state.conn_id,
         )
         result = self.run_coroutine(coroutine)
         for problem in result.problems:
@@ -67,3 +78,7 @@ class ConsumeQueueOperator(TransferStageOperator):
         )  # fmt: skip
         result.raise_if_failed()
         return result.to_json()
+
+    def flows_at_start(self) -> Sequence[Flow]:
+        """Return the folders of the routes, as their files are now."""
+        return flows_of_routes(self.route_ids)

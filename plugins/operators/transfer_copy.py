@@ -22,6 +22,8 @@ BATCH_NAME_VARIABLE = "batch_name"
 class CopyBatchOperator(TransferStageOperator):
     """Copies one batch of a plan; every object is tried, then the task fails if any could not be copied.
 
+    When a store is lost meanwhile, it fails before that, to be tried again.
+
     Args:
         batch: One element of the plan's result.
     """

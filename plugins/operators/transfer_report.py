@@ -63,6 +63,7 @@ class ReportTransferOperator(TransferStageOperator):
             open_store=stores,
             state=transfer.state.location,
             state_conn_id=transfer.state.conn_id,
+            is_reconciliation=transfer.is_reconciliation,
         )
         report = self.run_coroutine(coroutine)
         if not is_planned:

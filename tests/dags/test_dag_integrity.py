@@ -11,6 +11,8 @@ from pathlib import Path
 
 from airflow.sdk import TriggerRule
 
+from skyferry.detect.consumption import options_from
+from skyferry.queue_groups import group_by_queue
 from skyferry.request import params_defaults, params_schema
 from skyferry.routes import load_routes, route_ids
 from tests.airflow_home import PROJECT
@@ -63,9 +65,11 @@ def transfer_dags(bag):
     return [dag for dag_id, dag in bag.dags.items() if dag_id.startswith("transfer")]
 
 
-def test_there_is_one_dag_on_demand_and_one_for_each_route_file(dag_bag):
+def test_there_is_one_dag_on_demand_and_one_for_each_route_file_and_each_queue(dag_bag):
     assert dag_bag.import_errors == {}
-    assert set(dag_bag.dags) == {"transfer", "audit", *(f"transfer__{route_id}" for route_id in route_ids())}
+    transfers = {"transfer", *(f"transfer__{route_id}" for route_id in route_ids())}
+    queues = {f"consume__{queue.name}" for queue in group_by_queue(load_routes()[0])[0]}
+    assert set(dag_bag.dags) == transfers | queues | {"audit"}
 
 
 def test_every_transfer_is_plan_then_copies_then_a_report_that_always_runs(dag_bag):
@@ -218,12 +222,88 @@ def test_a_continuous_route_waits_in_the_triggerer_before_it_plans(tmp_path, mon
     assert [asset.name for asset in detect.inlets] == ["transfer__prefix.detect"]
 
 
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
+EVENTS = f"detect: {{kind: sqs, queue_url: {QUEUE}, consumers: 3, max_seconds: 60, unmatched: dead_letter}}\n"
+
+
+def test_routes_of_one_queue_share_one_dag_that_consumes_it(tmp_path, monkeypatch):
+    dags = dags_of(
+        tmp_path,
+        monkeypatch,
+        b=S3_TO_GCS + "schedule: event\nreconcile: '@daily'\n" + EVENTS,
+        a=S3_TO_GCS + "schedule: event\n" + EVENTS,
+    )
+    assert set(dags) == {"transfer", "transfer__a", "transfer__b", "consume__orders"}
+    dag = dags["consume__orders"]
+    consume, report = dag.get_task("consume"), dag.get_task("report")
+    assert (dag.max_active_runs, dag.catchup, set(dag.task_ids)) == (1, False, {"consume", "report"})
+    assert consume.expand_input.value == {"slot": [0, 1, 2]}
+    given = consume.partial_kwargs
+    assert (given["route_ids"], given["queue_url"], given["queue_conn_id"]) == (["a", "b"], QUEUE, "aws_shop")
+    assert (given["options"]["max_seconds"], given["options"]["unmatched"]) == (60, "dead_letter")
+    assert (report.route_ids, report.consumers, report.upstream_task_ids) == (["a", "b"], 3, {"consume"})
+    assert tuple(consume.template_fields) == tuple(report.template_fields) == ()
+    options_from(given["options"])
+
+
+def test_a_queue_is_rung_for_by_one_trigger_and_its_routes_are_listed_at_their_own_times(tmp_path, monkeypatch):
+    dags = dags_of(
+        tmp_path,
+        monkeypatch,
+        a=S3_TO_GCS + "schedule: event\nbackstop: '@daily'\n" + EVENTS,
+        b=S3_TO_GCS + "schedule: event\nbackstop: '@daily'\nreconcile: '@weekly'\n" + EVENTS,
+    )
+    schedule = dags["consume__orders"].schedule
+    (asset,) = schedule.asset_condition.objects
+    (watcher,) = asset.watchers
+    assert asset.name == "consume__orders.detect"
+    assert watcher.trigger.serialize() == (
+        "triggers.queue_events_trigger.QueueEventsTrigger",
+        {"queue_url": QUEUE, "conn_id": "aws_shop", "poll_seconds": 2},
+    )
+    assert schedule.timetable.expression == "0 0 * * *"
+    assert (dags["transfer__a"].schedule, dags["transfer__b"].schedule) == (None, "@weekly")
+
+
+def test_a_queue_can_be_consumed_continuously_or_at_times(tmp_path, monkeypatch):
+    waits = dags_of(tmp_path / "1", monkeypatch, a=S3_TO_GCS + 'schedule: "@continuous"\n' + EVENTS)["consume__orders"]
+    detect = waits.get_task("detect")
+    assert (waits.schedule, detect.downstream_task_ids) == ("@continuous", {"consume"})
+    assert (detect.queue_url, detect.conn_id, detect.deferrable) == (QUEUE, "aws_shop", True)
+    hourly = dags_of(tmp_path / "2", monkeypatch, a=S3_TO_GCS + 'schedule: "@hourly"\n' + EVENTS)
+    assert (hourly["consume__orders"].schedule, hourly["transfer__a"].schedule) == ("@hourly", None)
+    never = dags_of(tmp_path / "3", monkeypatch, a=S3_TO_GCS + EVENTS)
+    assert (never["consume__orders"].schedule, never["transfer__a"].schedule) == (None, None)
+
+
+def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
+    config = write_routes(tmp_path / "config", ["one"])
+    for route_id, queue in (("a", QUEUE), ("b", QUEUE), ("c", QUEUE + "2")):
+        text = f"id: {route_id}\n{S3_TO_GCS}" + EVENTS.replace(QUEUE, queue)
+        (config / "routes" / f"{route_id}.yaml").write_text(text)
+    assert parse_in_a_fresh_process(config, "consume__orders")["dags"] == ["consume__orders", "transfer"]
+    assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == ["transfer", "transfer__a"]
+
+
+def test_a_hundred_routes_that_run_by_themselves_are_parsed_in_a_second_or_so(tmp_path):
+    config = write_routes(tmp_path / "config", ["one"])
+    kinds = [OBJECTS + "schedule: event\n", OBJECTS + "schedule: '@continuous'\n", EVENTS + "schedule: event\n"]
+    for number in range(99):
+        text = f"id: r{number:02d}\n{S3_TO_GCS}" + kinds[number % 3].replace("/orders", f"/orders{number}")
+        (config / "routes" / f"r{number:02d}.yaml").write_text(text)
+    result = parse_in_a_fresh_process(config)
+    assert len(result["dags"]) == 1 + 100 + 33
+    assert result["cpu_seconds"] < 2.5
+    assert [name for name in result["new"] if name.split(".")[0] in {"boto3", "botocore", "aiobotocore"}] == []
+
+
 def test_the_same_route_files_make_the_same_dags(tmp_path, monkeypatch):
     from airflow.serialization.serialized_objects import DagSerialization
 
     routes = {
         "event": S3_TO_GCS + "schedule: event\n" + OBJECTS,
         "waiting": FOLDER_TO_S3 + 'schedule: "@continuous"\n' + FILES,
+        "queue": S3_TO_GCS + "schedule: event\n" + EVENTS,
     }
     texts = []
     for number in (1, 2):
@@ -238,4 +318,4 @@ def test_the_dags_survive_airflow_s_serialisation(dag_bag):
     for dag in dag_bag.dags.values():
         restored = DagSerialization.deserialize_dag(json.loads(json.dumps(DagSerialization.serialize_dag(dag))))
         assert restored.dag_id == dag.dag_id
-        assert restored.get_task("audit" if dag.dag_id == "audit" else "copy").has_retry_policy
+        assert all(task.has_retry_policy for task in restored.tasks)

@@ -139,7 +139,9 @@ def test_a_dag_file_is_parsed_and_starts_what_there_is(block: Block, tmp_path: P
     for dag in bag.dags.values():
         json.dumps(DagSerialization.serialize_dag(dag))
         routes += [task.trigger_dag_id.removeprefix("transfer__") for task in dag.tasks if task.task_id == "transfer"]
-        routes += [task.partial_kwargs["route_id"] for task in dag.tasks if task.task_id == "copy"]
+        for task in dag.tasks:
+            if task.task_id == "consume":
+                routes += task.partial_kwargs["route_ids"]
         routes += re.findall(r"Asset\(.transfer__(\w+)\.arrived.\)", block.text)
     assert routes
     for route_id in routes:

@@ -20,7 +20,7 @@ CODE_SUFFIXES = {".py", ".yaml", ".toml", ".env", ".in", ".sh"}
 # Names in code spans that belong to somebody else and that our own files need not mention.
 FOREIGN_NAMES = {
     "key_secret_name", "credential_config_file", "impersonation_chain", "config_kwargs", "client_secret", "try_number",
-    "object_store", "dag_run.conf", "QueuedForUpload",
+    "object_store", "dag_run.conf", "QueuedForUpload", "AIRFLOW__METRICS__OTEL_ON", "s3_to_az",
 }  # fmt: skip
 # Other names of classes in code spans are the vendors' (`PutObject`).
 OUR_KIND_OF_CLASS = re.compile(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from tests.airflow_home import (
     use_own_airflow,
 )
 from tests.e2e.buckets import AzureContainer, Bucket, Folder, GoogleBucket, S3Bucket
+from tests.e2e.truth import Evidence, check_truth, content_below
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -60,6 +62,11 @@ class Buckets:
     def __init__(self, emulators: Emulators) -> None:
         self._emulators = emulators
         self._numbers = itertools.count(1)
+        self._made: list[Bucket] = []
+
+    def holding(self, url: object) -> Bucket | None:
+        """Return the bucket a URL leads into; None for one that was not made here."""
+        return next((bucket for bucket in self._made if f"{url}/".startswith(bucket.url)), None)
 
     def new(self, kind: str, *, create: bool = True) -> Bucket:
         name = f"bucket-{os.getpid()}-{next(self._numbers)}"
@@ -75,6 +82,7 @@ class Buckets:
                 bucket = Folder(HOME / "roots" / name)
         if create:
             bucket.create()
+        self._made.append(bucket)
         return bucket
 
 
@@ -95,6 +103,7 @@ class Ended:
         log: What the run printed.
     """
 
+    run_id: str
     state: str
     report: dict[str, Any] | None
     xcoms: dict[tuple[str, str], list[Any]]
@@ -108,20 +117,66 @@ class Ended:
         return [line for line in self.log.splitlines() if "[error " in line]
 
 
-class Runner:
-    """Runs DAGs as `airflow dags test` does."""
+class Places:
+    """Source and destination of a run as they are before it, for the checker of `tests.e2e.truth`."""
 
-    def __init__(self, bag: DagBag, capture: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, buckets: Buckets, conf: Mapping[str, Any]) -> None:
+        self._urls = (conf.get("source"), conf.get("destination"))
+        self._source, self._destination = (buckets.holding(url) for url in self._urls)
+        self._before = (content_below(self._source), content_below(self._destination))
+
+    def check(self, run_id: str, state: str, report: dict[str, Any] | None, **accounts: Any) -> set[str]:
+        """Look whether all accounts of a run agree, and return whose they are; none where the places are not known."""
+        if self._source is None or self._destination is None:
+            return set()
+        evidence = Evidence(
+            run_id=run_id,
+            state=state,
+            report=report,
+            source_before=self._before[0],
+            destination_before=self._before[1],
+            destination_after=content_below(self._destination),
+            prefixes=(_prefix(self._urls[0], self._source), _prefix(self._urls[1], self._destination)),
+            **accounts,
+        )
+        return set(check_truth(evidence))
+
+
+def _prefix(url: Any, bucket: Bucket) -> str:
+    """Return what stands before the keys of receipts, which for local folders begin below the folder."""
+    below = f"{url.rstrip('/')}/".removeprefix(bucket.url)
+    return below if isinstance(bucket, Folder) else ""
+
+
+class Runner:
+    """Runs DAGs as `airflow dags test` does, and looks whether what is said of each run is true.
+
+    Args:
+        buckets: Runs between these are looked into.
+    """
+
+    def __init__(self, bag: DagBag, capture: pytest.CaptureFixture[str], buckets: Buckets | None = None) -> None:
         self._bag = bag
         self._capture = capture
+        self._buckets = buckets
 
     def run(self, conf: dict[str, Any], dag_id: str = "transfer") -> Ended:
+        if self._buckets is None:
+            return self._run(conf, dag_id)
+        places = Places(self._buckets, conf)
+        ended = self._run(conf, dag_id)
+        places.check(ended.run_id, ended.state, ended.report)
+        return ended
+
+    def _run(self, conf: dict[str, Any], dag_id: str) -> Ended:
+        _drop_dead_log_handlers()
         self._capture.readouterr()
         dag_run = self._bag.dags[dag_id].test(run_conf=conf)
         printed = self._capture.readouterr()
         instances = dag_run.get_task_instances()
         xcoms = read_xcoms(dag_run.dag_id, dag_run.run_id)
         return Ended(
+            run_id=dag_run.run_id,
             state=str(dag_run.state),
             report=next(iter(xcoms.get(("report", "return_value"), [])), None),
             xcoms=xcoms,
@@ -132,6 +187,17 @@ class Runner:
             batch_names=sorted(one.rendered_map_index for one in instances if one.rendered_map_index),
             log=printed.out + printed.err,
         )
+
+
+def _drop_dead_log_handlers() -> None:
+    """Take away the log handlers an earlier run left, which write to output of that test, closed since by pytest.
+
+    Otherwise Python's logging complains with a traceback of its own for every line Airflow logs.
+    """
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in list(getattr(logger, "handlers", ())):
+            if getattr(getattr(handler, "stream", None), "closed", False):
+                logger.removeHandler(handler)  # type: ignore[union-attr]  # placeholders have no handlers
 
 
 def read_xcoms(dag_id: str, run_id: str) -> dict[tuple[str, str], list[Any]]:
@@ -157,8 +223,8 @@ def dag_bag(airflow_database: None) -> DagBag:
 
 
 @pytest.fixture
-def airflow(dag_bag: DagBag, capfd: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(dag_bag, capfd)
+def airflow(dag_bag: DagBag, capfd: pytest.CaptureFixture[str], buckets: Buckets) -> Runner:
+    return Runner(dag_bag, capfd, buckets)
 
 
 @pytest.fixture

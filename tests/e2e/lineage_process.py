@@ -1,7 +1,8 @@
 """Runs DAGs in a process of its own, whose lineage is on; the tests' process keeps it off.
 
-python -m tests.e2e.lineage_process <file.json>    a list of {"dag_id", "conf", "dags_folder"}; writes how they ended
-beside it.
+    python -m tests.e2e.lineage_process <file.json>
+
+The file holds a list of {"dag_id", "conf", "dags_folder", "logical_date"}; how they ended is written beside it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -26,7 +28,9 @@ def main(file: str) -> None:
             assert bags[folder].import_errors == {}
             sync_bag_to_db(bags[folder], "dags-folder", None)
         started = time.monotonic()
-        dag_run = bags[folder].dags[asked["dag_id"]].test(run_conf=asked["conf"])
+        # A run's id is made of `run_after`; asked for again, the run is cleared.
+        date = datetime.fromisoformat(asked["logical_date"]) if "logical_date" in asked else datetime.now(UTC)
+        dag_run = bags[folder].dags[asked["dag_id"]].test(run_after=date, logical_date=date, run_conf=asked["conf"])
         seconds = time.monotonic() - started
         ended.append({"run_id": dag_run.run_id, "state": str(dag_run.state), "seconds": seconds})
     Path(file).with_suffix(".ended").write_text(json.dumps(ended))

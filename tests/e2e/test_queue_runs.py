@@ -15,10 +15,12 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.e2e.buckets import Bucket
 from tests.e2e.conftest import SECRET, Buckets, Emulators, Ended, Runner
 
 DAG_FILE = """
 from airflow.sdk import DAG
+from operators.consumption_report import ReportConsumptionOperator
 from operators.transfer_consume import ConsumeQueueOperator
 from sensors.sqs_object_events import SqsObjectEventsSensor
 
@@ -27,9 +29,17 @@ with DAG("{dag_id}", schedule=None) as dag:
 """
 SENSOR = "SqsObjectEventsSensor(task_id='detect', queue_url='{url}', poke_interval=0.2, retries=0, {arguments})"
 CONSUMERS = (
-    "ConsumeQueueOperator.partial(task_id='copy', queue_url='{url}', retries=0,"
-    " options={{'wait_seconds': 1, {options}}}).expand(slot=[0, 1])"
+    "ConsumeQueueOperator.partial(task_id='copy', route_ids={routes}, queue_url='{url}', retries=0,"
+    " options={{'wait_seconds': 2, {options}}}).expand(slot=[0, 1])"
+    " >> ReportConsumptionOperator("
+    "task_id='report', route_ids={routes}, queue_url='{url}', consumers=2, retries=0)"
 )
+ROUTE = """
+id: {id}
+source: {{url: "{source}"}}
+destination: {{url: "{destination}"}}
+{more}
+"""
 _NUMBERS = itertools.count()
 
 
@@ -90,6 +100,27 @@ def run(airflow_database: None, tmp_path: Path, capfd: pytest.CaptureFixture[str
     return run_body
 
 
+@pytest.fixture
+def routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Write route files `route_0`, `route_1`, ...; returns their ids as Python text."""
+
+    def write(*places: tuple[Bucket, Bucket], more: str = "") -> str:
+        folder = tmp_path / "config" / "routes"
+        folder.mkdir(parents=True)
+        ids = [f"route_{number}" for number in range(len(places))]
+        for route_id, (source, destination) in zip(ids, places, strict=True):
+            text = ROUTE.format(id=route_id, source=source.url, destination=destination.url, more=more)
+            (folder / f"{route_id}.yaml").write_text(text)
+        monkeypatch.setenv("SKYFERRY_CONFIG", str(folder.parent))
+        return repr(ids)
+
+    return write
+
+
+def consumers(routes: str, queue: Queue, options: str = "") -> str:
+    return CONSUMERS.format(routes=routes, url=queue.url, options=options)
+
+
 def sensor(queue: Queue, arguments: str) -> str:
     return SENSOR.format(url=queue.url, arguments=arguments)
 
@@ -126,45 +157,82 @@ def test_a_connection_that_is_not_there_is_one_message(run: RunBody, queue: Queu
     assert any('there is no Airflow connection "nobody", which queue http' in line for line in ended.errors)
 
 
-def test_sensor_and_consumers_bring_notified_objects_to_their_destination(
-    run: RunBody, buckets: Buckets, queue: Queue
+def test_sensor_and_consumers_bring_notified_objects_to_every_destination(
+    run: RunBody, buckets: Buckets, queue: Queue, routes: Callable[..., str]
 ) -> None:
-    source, destination = buckets.new("s3"), buckets.new("az")
+    source, container, folder = buckets.new("s3"), buckets.new("az"), buckets.new("file")
     queue.listen(source)
     content = {f"in/{number} {{{{ 6*7 }}}}.csv": f"content {number}".encode() for number in range(30)}
     for key, body in content.items():
         source.put(key, body)
 
-    conf = {"source": source.url, "destination": destination.url}
-    ended = run(sensor(queue, "") + " >> " + CONSUMERS.format(url=queue.url, options=""), conf)
+    ids = routes((source, container), (source, folder))
+    ended = run(sensor(queue, "") + " >> " + consumers(ids, queue))
 
     assert ended.state == "success"
-    assert destination.content() == content
+    assert container.content() == content
+    assert folder.content() == content
     results = ended.xcoms["copy", "return_value"]
     assert len(results) == 2
-    assert sum(result["copied"] for result in results) == 30
-    assert sum(result["messages"].get("deleted", 0) for result in results) == 31
+    assert sum(result["copied"] for result in results) == 60
     assert queue.counts() == (0, 0)
+    report = ended.report
+    assert report is not None
+    assert (report["state"], report["objects_copied"], report["objects_planned"]) == ("success", 60, 60)
+    assert {route: one["objects_copied"] for route, one in report["by_route"].items()} == {"route_0": 30, "route_1": 30}
+    assert report["messages"] == {"received": 31, "deleted": 31}
     assert SECRET not in ended.log
-    assert not [key for key in content if key in json.dumps(results)], "names stay out of XCom"
+    assert not [key for key in content if key in json.dumps([results, report])], "names stay out of XCom"
 
 
 def test_a_consumer_that_leaves_something_undone_fails_with_one_message(
-    run: RunBody, buckets: Buckets, queue: Queue
+    run: RunBody, buckets: Buckets, queue: Queue, routes: Callable[..., str]
 ) -> None:
     source, destination = buckets.new("s3"), buckets.new("file")
     queue.listen(source)
     source.put("a\\b", b"a name the folder takes")
     source.put("x/", b"a marker with content, which no folder can hold")
-    ended = run(CONSUMERS.format(url=queue.url, options=""), {"source": source.url, "destination": destination.url})
+    ended = run(consumers(routes((source, destination)), queue))
     assert ended.state == "failed"
     assert len([line for line in ended.errors if "objects were not copied" in line]) == 1
+    assert len([line for line in ended.errors if "1 refused and 0 failed of 2 objects" in line]) == 1
     assert "Traceback" not in ended.log
     assert queue.counts() == (0, 0), "its message is in quarantine"
+    report = ended.report
+    assert report is not None
+    assert (report["state"], report["objects_copied"], report["objects_refused"]) == ("failed", 1, 1)
+    assert report["messages"]["quarantined"] == 1
 
 
-def test_a_wrong_option_is_one_message(run: RunBody, buckets: Buckets, queue: Queue) -> None:
-    conf = {"source": buckets.new("s3").url, "destination": buckets.new("file").url}
-    ended = run(CONSUMERS.format(url=queue.url, options="'max_seconds': 0"), conf)
+def test_a_wrong_option_is_one_message_and_the_report_misses_the_consumers(
+    run: RunBody, buckets: Buckets, queue: Queue, routes: Callable[..., str]
+) -> None:
+    ids = routes((buckets.new("s3"), buckets.new("file")))
+    ended = run(consumers(ids, queue, "'max_seconds': 0"))
     assert ended.state == "failed"
     assert len([line for line in ended.errors if "max_seconds is 0; expected 1 to 86,400" in line]) == 2
+    assert ended.report is not None
+    problems = ended.report["problems"]
+    assert [problem.split(",")[0] for problem in problems] == [
+        "consumer 0 did not come to its end",
+        "consumer 1 did not come to its end",
+    ]
+
+
+def test_a_missing_bucket_is_one_error_for_each_consumer(
+    run: RunBody, buckets: Buckets, queue: Queue, routes: Callable[..., str]
+) -> None:
+    source = buckets.new("s3", create=False)
+    ended = run(consumers(routes((source, buckets.new("file"))), queue))
+    assert ended.state == "failed"
+    assert len([line for line in ended.errors if f"there is no bucket {source.url}" in line]) == 2
+    assert "Traceback" not in ended.log
+
+
+def test_nothing_to_report_when_the_consumers_were_skipped(
+    run: RunBody, queue: Queue, routes: Callable[..., str]
+) -> None:
+    ids = "['nobody']"
+    ended = run(sensor(queue, "timeout=1, soft_fail=True") + " >> " + consumers(ids, queue))
+    assert ended.state == "success"
+    assert ended.tasks["report"] == ["skipped"]

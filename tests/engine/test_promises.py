@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skyferry.checksums import digest
-from skyferry.errors import AccessDeniedError, ConnectionLostError, DestinationChangedError, RequestError
+from skyferry.errors import (
+    AccessDeniedError,
+    ChecksumMismatchError,
+    ConnectionLostError,
+    DestinationChangedError,
+    RequestError,
+)
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.urls import parse_location
@@ -105,6 +112,47 @@ class TestNothingIsSilentlyWrong:
         assert report.state == "failed"
         assert report.objects_failed == 1
         assert workshop.tree(workshop.destination) == {}
+
+    async def test_wrong_content_that_could_not_be_removed_is_replaced_by_the_next_attempt(
+        self, workshop: Workshop
+    ) -> None:
+        workshop.put("a", SMALL)
+
+        async def corrupting(method: Any, key: str, body: bytes, **kwargs: Any) -> Committed:
+            path = workshop.destination / key
+            path.write_bytes(flip(body))
+            return Committed(info=await LocalStoreView(workshop.destination).info(key), verified_by=None)
+
+        async def denied(method: Any, info: Any) -> bool:
+            raise AccessDeniedError(f"access denied deleting {info.key}")
+
+        workshop.wrap_destination = lambda store: MeddledStore(store, put_object=corrupting, delete_object=denied)
+        plan = await workshop.plan(on_conflict="skip")
+        result = await workshop.copy(plan.batches[0], on_conflict="skip")
+        with pytest.raises(ChecksumMismatchError, match="could not be removed"):
+            result.raise_if_failed()
+        assert workshop.tree(workshop.destination) == {"a": flip(SMALL)}
+
+        workshop.wrap_destination = lambda store: store
+        await workshop.copy(plan.batches[0], attempt=2, on_conflict="skip")
+        report = await workshop.report(on_conflict="skip")
+        assert (report.objects_copied, report.state) == (1, "success")
+        assert workshop.tree(workshop.destination) == {"a": SMALL}, "what nobody wanted is not left as `exists`"
+
+    async def test_an_etag_that_only_looks_like_an_md5_is_settled_by_reading_again(self, workshop: Workshop) -> None:
+        workshop.put("a", SMALL)
+        other = "0123456789abcdef" * 2
+
+        async def odd(method: Any, *args: Any, **kwargs: Any) -> Any:
+            info, body = await method(*args, **kwargs)
+            return replace(info, checksums={"md5": other}, etag_may_be_md5=True), body
+
+        workshop.wrap_source = lambda store: MeddledStore(store, trusted=False, read_object=odd)
+        plan = await workshop.plan()
+        await workshop.copy(plan.batches[0])
+        report = await workshop.report()
+        assert (report.objects_copied, report.state) == (1, "success"), report.problems
+        assert workshop.tree(workshop.destination) == {"a": SMALL}
 
     async def test_readback_reads_every_object(self, workshop: Workshop, content: bytes) -> None:
         workshop.put("a", content)
@@ -396,6 +444,32 @@ class TestStatusTellsTheTruth:
         report = await workshop.report()
         assert (report.objects_copied, report.objects_failed, report.state) == (19, 1, "failed")
         assert "07" in report.problems[0]
+
+    async def test_a_store_that_is_lost_ends_the_batch_instead_of_costing_minutes_for_each_object(
+        self, workshop: Workshop
+    ) -> None:
+        for number in range(200):
+            workshop.put(f"{number:03d}", SMALL)
+        tried: set[str] = set()
+
+        async def lost(method: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+            if key < "100":
+                return await method(key, *args, **kwargs)
+            tried.add(key)
+            raise ConnectionLostError(f"lost the connection writing {key}")
+
+        workshop.wrap_destination = lambda store: MeddledStore(store, put_object=lost)
+        plan = await workshop.plan()
+        result = await workshop.copy(plan.batches[0], max_objects_in_flight=4)
+        with pytest.raises(ConnectionLostError):
+            result.raise_if_failed()
+        assert len(tried) <= 5 * 4, "three rounds, and what was under way; some end out of order"
+        report = await workshop.report()
+        assert (report.objects_copied, report.objects_failed, report.state) == (100, 100, "failed")
+
+        workshop.wrap_destination = lambda store: store
+        await workshop.copy(plan.batches[0], attempt=2)
+        assert (await workshop.report()).objects_copied == 200
 
     async def test_a_batch_that_was_stopped_has_what_it_copied_on_record(self, workshop: Workshop) -> None:
         for number in range(5):

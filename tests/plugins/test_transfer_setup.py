@@ -53,6 +53,16 @@ def test_a_request_that_stands_on_its_own():
     assert transfer.run.started_at == "2026-05-04T03:02:01+00:00"
 
 
+def test_a_run_that_lists_what_a_queue_tells_of_is_a_reconciliation(config):
+    queue = "detect: {kind: sqs, queue_url: 'https://sqs.example.com/1/orders'}\n"
+    (config / "routes" / "fed.yaml").write_text(ROUTE.replace("nightly", "fed") + queue)
+    assert setup({}, route_id="fed").is_reconciliation
+    assert setup({"data": "may.csv"}, route_id="fed").is_reconciliation
+    assert not setup({"source": "s3://shop/orders/may/"}, route_id="fed").is_reconciliation
+    assert not setup({}, route_id="nightly").is_reconciliation
+    assert not setup(PLAIN).is_reconciliation
+
+
 @pytest.mark.parametrize("how", ["by id", "by DAG"])
 def test_a_route_supplies_what_the_conf_leaves_out(how):
     conf = {"id": "nightly"} if how == "by id" else None

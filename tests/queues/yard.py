@@ -16,7 +16,7 @@ from aiobotocore.session import get_session
 
 from skyferry.detect.consumption import ConsumeOptions, Consumption
 from skyferry.detect.sqs_queue import SqsQueue
-from skyferry.queue_stages import consume_queue
+from skyferry.queue_stages import ConsumptionReport, QueueRoute, consume_queue, report_consumption
 from skyferry.records import Outcome, Receipt
 from skyferry.request import request_from_conf
 from skyferry.state import Run, StateFolder
@@ -27,7 +27,9 @@ from skyferry.stores.s3_session import DirectSession
 from skyferry.urls import Location, parse_location
 
 _NUMBERS = itertools.count(1)
-QUICK = {"wait_seconds": 1, "visibility_seconds": 30, "back_off_seconds": 0}
+RUN = Run(dag_id="consume", run_id="run", route="test", started_at="2026-01-01T00:00:00+00:00")
+# moto looks for messages that became visible once a second, so waiting for one second would miss them.
+QUICK = {"wait_seconds": 2, "visibility_seconds": 30, "back_off_seconds": 0}
 
 
 class Yard:
@@ -81,7 +83,7 @@ class Yard:
             if notifies:
                 target = {
                     "QueueArn": f"arn:aws:sqs:us-east-1:123456789012:{self.name}",
-                    "Events": ["s3:ObjectCreated:*"],
+                    "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
                 }
                 await s3.put_bucket_notification_configuration(
                     Bucket=self.name, NotificationConfiguration={"QueueConfigurations": [target]}
@@ -125,6 +127,17 @@ class Yard:
                     found.append(message)
                     await sqs.delete_message(QueueUrl=url or self.queue_url, ReceiptHandle=message["ReceiptHandle"])
 
+    async def source_keys(self) -> list[str]:
+        async with self.client("s3") as s3:
+            answer = await s3.list_objects_v2(Bucket=self.name)
+            return [entry["Key"] for entry in answer.get("Contents", ())]
+
+    async def show_all(self) -> None:
+        """Put a fresh message about every object in the place of those in the queue, hidden ones included."""
+        async with self.client("sqs") as sqs:
+            await sqs.purge_queue(QueueUrl=self.queue_url)
+        await self.send(*(event(self.name, {"key": key}) for key in await self.source_keys()))
+
     async def left(self) -> int:
         """How many messages the queue has, hidden ones included."""
         async with self.client("sqs") as sqs:
@@ -145,27 +158,52 @@ class Yard:
         async with self.client("sqs", self.queue_endpoint) as client:
             yield self.wrap_queue(SqsQueue(client, self.queue_url))
 
+    def route(
+        self, conf: dict[str, Any] | None = None, *, mirror_deletes: bool = False, max_deletes: int = 100
+    ) -> QueueRoute:
+        """Return the route `test` from the bucket to the folder `out`, except for what the conf says."""
+        defaults = {"id": "test", "source": f"s3://{self.name}/", "destination": f"file://{self.destination}"}
+        request = request_from_conf({**defaults, "create_destination": True, **(conf or {})})
+        return QueueRoute(request=request, mirror_deletes=mirror_deletes, max_deletes=max_deletes)
+
     async def consume(
-        self, *, slot: int = 0, attempt: int = 1, conf: dict[str, Any] | None = None, **options: Any
+        self,
+        *routes: QueueRoute,
+        slot: int = 0,
+        attempt: int = 1,
+        conf: dict[str, Any] | None = None,
+        **options: Any,
     ) -> Consumption:
-        defaults = {"source": f"s3://{self.name}/", "destination": f"file://{self.destination}"}
+        """Consume for these routes, or for the one of the conf."""
         return await consume_queue(
-            request_from_conf({**defaults, "create_destination": True, **(conf or {})}),
+            routes or [self.route(conf)],
             ConsumeOptions(**{**QUICK, **options}),
             slot=slot,
             open_queue=self.open_queue,
-            run=Run(dag_id="consume", run_id="run", route="test", started_at="2026-01-01T00:00:00+00:00"),
+            run=RUN,
             attempt=attempt,
             open_store=self.open_store,
             state=parse_location(f"file://{self.state}"),
             state_conn_id="",
         )
 
-    def arrived(self) -> dict[str, bytes]:
-        """Every object at the destination; temporary files are not objects."""
+    async def report(self, *routes: QueueRoute, consumers: int = 1) -> ConsumptionReport:
+        """Report on everything that was consumed so far."""
+        return await report_consumption(
+            routes or [self.route()],
+            run=RUN,
+            open_store=self.open_store,
+            state=parse_location(f"file://{self.state}"),
+            state_conn_id="",
+            consumers=consumers,
+        )
+
+    def arrived(self, folder: Path | None = None) -> dict[str, bytes]:
+        """Every object at the destination, or in another folder; temporary files are not objects."""
+        folder = folder or self.destination
         return {
-            str(path.relative_to(self.destination)): path.read_bytes()
-            for path in self.destination.rglob("*")
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
             if path.is_file() and ".skyferry-" not in path.name
         }
 

@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 from skyferry.detect.message_work import Unmatched
 from skyferry.detect.object_records import KeySpelling
-from skyferry.errors import PermanentError, ReplanError, RequestError, RetryableError, TransferError
+from skyferry.detect.queue_route import QueueRoute
+from skyferry.detect.route_worker import Acted
+from skyferry.errors import (
+    DeletionBrakeError,
+    PermanentError,
+    ReplanError,
+    RequestError,
+    RetryableError,
+    TransferError,
+    printable,
+)
 from skyferry.records import Outcome
 
 EndedBecause = Literal["empty", "messages", "bytes", "seconds"]
@@ -23,7 +33,7 @@ class ConsumeOptions:
     """How a queue is consumed.
 
     Attributes:
-        unmatched: What to do with messages about objects the route does not name: `leave` them to other consumers
+        unmatched: What to do with messages about objects no route names: `leave` them to other consumers
             (hidden for as long as a failed one), or `dead_letter`.
         keys: How producers spell keys; see `skyferry.detect.s3_events.parse_message`.
         max_messages: Receive no more than this many, at least 1.
@@ -36,6 +46,7 @@ class ConsumeOptions:
         wait_seconds: How long to wait for messages before the queue counts as empty, 1 to 20.
         back_off_seconds: How long a message is hidden after its first failure; doubles with every further one, up to a
             quarter of an hour.
+        create_queue: Create the queue if it is missing, with the settings AWS gives a new one.
     """
 
     unmatched: Unmatched = "leave"
@@ -47,6 +58,7 @@ class ConsumeOptions:
     visibility_seconds: int = 60
     wait_seconds: int = 5
     back_off_seconds: int = 30
+    create_queue: bool = False
 
     def __post_init__(self) -> None:
         limits = {
@@ -83,16 +95,18 @@ class Consumption:
     """What one consumer did.
 
     Attributes:
-        counts: Objects by outcome, as in a batch.
+        counts: Objects by outcome, as in a batch; once for each route.
         messages: Messages by what became of them: `received`, `deleted`, `returned` (they will be tried again),
-            `left` (not the route's), `dead_lettered`, `quarantined`, `delete_failed` (done, but they will be handed out
+            `left` (no route's), `dead_lettered`, `quarantined`, `delete_failed` (done, but they will be handed out
             again, which changes nothing).
-        records: Event records by what they were: `matched`, `unmatched`, `ignored`, `unusable`; of the matched ones
-            `superseded` (the object is gone or another version is there now) and `repeated` (known already).
+        records: Event records by what they were: `matched`, `unmatched`, `ignored`, `unusable`; of the matched ones,
+            once for each route, `superseded` (the source has overtaken them) and `repeated` (known already).
         ended_because: `empty`, or the budget that was spent.
         failures: The first objects and messages that failed, with their errors; messages that were only unreadable
             are `problems`.
         problems: Why messages went to the dead-letter queue or to quarantine, the first ones.
+        kept: Route to the number of objects whose deletion was held back.
+        brakes: A sentence for each route of those.
     """
 
     counts: Mapping[str, int]
@@ -103,6 +117,8 @@ class Consumption:
     failures: tuple[TransferError, ...] = ()
     failure_count: int = 0
     problems: tuple[str, ...] = ()
+    kept: Mapping[str, int] = field(default_factory=dict)
+    brakes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plain JSON values; no key is in them, so they may travel through Airflow."""
@@ -114,6 +130,10 @@ class Consumption:
             "ended_because": self.ended_because,
         }
 
+    def to_record(self) -> dict[str, Any]:
+        """Return what the report of the run has to know; names of objects are in it."""
+        return {**self.to_json(), "problems": [printable(one) for one in self.problems], "kept": dict(self.kept)}
+
     def raise_if_failed(self) -> None:
         """Raise the most retryable error, with the number and the first names of what failed.
 
@@ -121,16 +141,30 @@ class Consumption:
             RetryableError: At least one object may succeed later; its message is in the queue.
             PermanentError: None will, until somebody changes something.
         """
-        if not self.failures:
-            return
+        if self.failures:
+            raise self._failure()
+        if self.brakes:
+            raise DeletionBrakeError("; ".join(self.brakes))
+
+    def _failure(self) -> TransferError:
         worst = next((error for error in self.failures if isinstance(error, RetryableError)), self.failures[0])
         kind = PermanentError if isinstance(worst, ReplanError) else type(worst)
-        shown = "; ".join(str(error) for error in self.failures[:5])
-        raise kind(
+        shown = "; ".join([*(str(error) for error in self.failures[:5]), *self.brakes])
+        return kind(
             f"{self.failure_count:,} of {sum(self.counts.values()):,} objects were not copied: {shown}",
             hint="their messages are in the queue, in its dead-letter queue or in quarantine; none was lost",
             retry_after_seconds=worst.retry_after_seconds,
         )
+
+
+def brake_text(route: QueueRoute, kept: int) -> str:
+    """Return the sentence that tells people what a route's brake did."""
+    request = route.request
+    return (
+        f'route "{route.id}": {kept:,} more objects are gone from {request.source} than the {route.max_deletes:,} that'
+        f" one run may delete (max_deletes); they are still at {request.destination}, and their messages in the queue;"
+        " pause this DAG and look whether they were meant to go, then raise max_deletes or let each run delete as many"
+    )
 
 
 @dataclass(slots=True)
@@ -144,6 +178,22 @@ class ConsumptionTotals:
     failures: list[TransferError] = field(default_factory=list)
     failure_count: int = 0
     problems: list[str] = field(default_factory=list)
+    kept: Counter[str] = field(default_factory=Counter)
+    _routes: dict[str, QueueRoute] = field(default_factory=dict)
+
+    def add(self, route: QueueRoute, acted: Acted) -> None:
+        """Take in what was done for a route."""
+        self.counts.update(acted.counts)
+        self.bytes_copied += acted.bytes_copied
+        self.records.update({"repeated": acted.repeated, "superseded": acted.superseded})
+        for trouble in acted.troubles.values():
+            if not trouble.is_failure:
+                continue
+            if isinstance(trouble.error, DeletionBrakeError):
+                self.kept[route.id] += 1
+                self._routes[route.id] = route
+            else:
+                self.add_failure(trouble.error)
 
     def add_failure(self, error: TransferError) -> None:
         """Count a failure; a retryable one is always among those that are kept."""
@@ -169,4 +219,6 @@ class ConsumptionTotals:
             failures=tuple(self.failures),
             failure_count=self.failure_count,
             problems=tuple(self.problems),
+            kept=dict(self.kept),
+            brakes=tuple(brake_text(self._routes[route], kept) for route, kept in self.kept.items()),
         )

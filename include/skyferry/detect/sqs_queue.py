@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -54,6 +55,11 @@ _THROTTLE_CODES = frozenset(
     }
 )  # fmt: skip
 _MISSING_CODES = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "NonExistentQueue"})
+_DELETED_LATELY_CODES = frozenset({"AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"})
+_DELETED_LATELY_SECONDS = 60.0
+"""A name is free again so long after its queue was deleted. Source: the API reference, CreateQueue."""
+
+_AWS_HOST = re.compile(r"//sqs\.([a-z0-9-]+)\.amazonaws\.com")
 _LOST_HOLD_CODES = frozenset(
     {
         "ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight",
@@ -67,6 +73,10 @@ _TRANSPORT_ERRORS = (
     asyncio.TimeoutError,
     OSError,
 )
+
+
+class QueueMissingError(RequestError):
+    """There is no queue of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +160,40 @@ class SqsQueue:
             dead_letter_arn=str(redrive.get("deadLetterTargetArn", "")),
             max_receives=int(redrive.get("maxReceiveCount", 0)),
         )
+
+    async def create_if_missing(self) -> bool:
+        """Create the queue if there is none, with the settings AWS gives a new one; return whether there was none.
+
+        Raises:
+            RequestError: The URL is of another region or account than the connection, so that another queue would be
+                created than the one that is meant. Nothing was created when it is the region; for an account that shows
+                only afterwards.
+        """
+        try:
+            await self.state()
+        except QueueMissingError:
+            await self._create()
+            return True
+        return False
+
+    async def _create(self) -> None:
+        account, name = self.url.split("/")[-2:]
+        region = _AWS_HOST.search(self.url)
+        if region and region[1] != self._client.meta.region_name:
+            raise RequestError(
+                f"there is no queue {self.url}, and its connection is for the region {self._client.meta.region_name}",
+                hint="correct queue_url or the connection; nothing was created",
+            )
+        try:
+            answer = await self._client.create_queue(QueueName=name)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error, "creating", needs="sqs:CreateQueue")
+        created_account, created_name = answer["QueueUrl"].split("/")[-2:]
+        if (created_account, created_name) != (account, name):
+            raise RequestError(
+                f"creating {self.url} made {answer['QueueUrl']}: its connection belongs to another account",
+                hint="delete that one, and correct queue_url or the connection",
+            )
 
     async def receive(self, *, max_messages: int, wait_seconds: int, visibility_seconds: int) -> list[QueueMessage]:
         """Return up to ten messages and hide them from others.
@@ -249,8 +293,13 @@ class SqsQueue:
     def _translate_answer(self, error: botocore_errors.ClientError, what: str, needs: str) -> TransferError:
         code, status = _code(error), int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code in _MISSING_CODES:
-            return RequestError(
+            return QueueMissingError(
                 f"there is no queue {self.url}", hint="check queue_url, and the region of its connection"
+            )
+        if code in _DELETED_LATELY_CODES:
+            return ThrottledError(
+                f"{what}: a queue of that name was deleted less than a minute ago",
+                retry_after_seconds=_DELETED_LATELY_SECONDS,
             )
         if code in _ACCESS_CODES or status in (401, 403):
             return AccessDeniedError(f"access denied {what.removesuffix(' failed')} ({code})", hint=f"it needs {needs}")

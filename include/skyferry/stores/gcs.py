@@ -282,12 +282,14 @@ class GcsStore:
         found = info.checksums.get("crc32c")
         if found is None or found == crc32c:
             return Committed(info=info, verified_by="crc32c" if found else None)
-        state = "that generation was removed again"
+        what = f"{self.url(key)} was stored with crc32c {found}; {crc32c} was sent"
         try:
             await self.delete_object(info)
         except TransferError as error:
-            state = f"it could not be removed again ({type(error).__name__})"
-        raise ChecksumMismatchError(f"{self.url(key)} was stored with crc32c {found}; {crc32c} was sent; {state}")
+            mismatch = ChecksumMismatchError(what, hint="it could not be removed; a retry replaces it")
+            mismatch.wrong_etag = info.etag
+            raise mismatch from error
+        raise ChecksumMismatchError(what, hint="that generation was removed again")
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the protocol says; with soft delete or versioning on, the bucket keeps what it is set to keep."""

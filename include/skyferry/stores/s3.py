@@ -241,7 +241,8 @@ class S3Store:
     async def _describe(self, key: str, answer: dict[str, Any], size_bytes: int) -> ObjectInfo:
         etag = _unquoted(answer["ETag"])
         checksums = _whole_checksums(answer, etag)
-        if _etag_is_md5(answer, etag):
+        may_be_md5 = _etag_is_md5(answer, etag)
+        if may_be_md5:
             checksums["md5"] = etag
         return ObjectInfo(
             key=key,
@@ -250,6 +251,7 @@ class S3Store:
             version_id=_version(answer),
             modified_at=answer.get("LastModified"),
             checksums=checksums,
+            etag_may_be_md5=may_be_md5,
             metadata=await self._metadata(key, answer),
             is_archived=_is_archived(answer),
         )

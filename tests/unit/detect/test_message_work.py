@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from skyferry.detect.consumption import ConsumeOptions, Consumption, ConsumptionTotals, options_from
-from skyferry.detect.message_work import Fate, ObjectTrouble, RouteScope, decide_fate, read_message
+from skyferry.detect.message_work import Fate, ObjectTrouble, decide_fate, read_message
+from skyferry.detect.queue_route import QueueRoute
 from skyferry.detect.sqs_queue import QueueMessage
 from skyferry.errors import PermanentError, RequestError, SourceChangedError, ThrottledError
-from skyferry.selection import Selection
-from skyferry.urls import parse_location
+from skyferry.request import request_from_conf
 from tests.queues.yard import event
 
-SCOPE = RouteScope(source=parse_location("s3://bucket/in/"), selection=Selection.parse("*.csv"))
+CONF = {"id": "orders", "source": "s3://bucket/in/", "destination": "file:///out", "data": "*.csv"}
+ROUTE = QueueRoute(request=request_from_conf(CONF))
 MINE = {"key": "in/a.csv"}
 STRANGE = {"key": "out/a.csv"}
 RETRYABLE = ObjectTrouble(error=ThrottledError("slow down"), is_final=False)
@@ -47,22 +48,22 @@ def message(body: str, received_count: int = 1) -> QueueMessage:
 def test_every_row_of_the_table(
     records: list[dict[str, Any]], trouble: ObjectTrouble | None, received_count: int, unmatched: Any, fate: Fate
 ) -> None:
-    work = read_message(message(event("bucket", *records), received_count), SCOPE)
-    troubles = {"in/a.csv": trouble} if trouble else {}
+    work = read_message(message(event("bucket", *records), received_count), [ROUTE])
+    troubles = {("orders", "in/a.csv"): trouble} if trouble else {}
     decided, reason = decide_fate(work, troubles, unmatched=unmatched, max_receives=3)
     assert decided is fate
     assert bool(reason) == (fate in (Fate.DEAD_LETTER, Fate.RETURN))
 
 
 def test_poison_is_set_aside_with_a_reason_that_quotes_nothing() -> None:
-    work = read_message(message('{"secret": "value"}'), SCOPE)
+    work = read_message(message('{"secret": "value"}'), [ROUTE])
     assert work.is_poison
     fate, reason = decide_fate(work, {}, unmatched="leave", max_receives=3)
     assert (fate, reason) == (Fate.DEAD_LETTER, "the message is a JSON object, but not an S3 event")
 
 
 def test_a_test_event_is_deleted() -> None:
-    work = read_message(message(json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})), SCOPE)
+    work = read_message(message(json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})), [ROUTE])
     assert decide_fate(work, {}, unmatched="dead_letter", max_receives=3) == (Fate.DELETE, "")
 
 
@@ -80,7 +81,7 @@ def test_a_test_event_is_deleted() -> None:
     ],
 )
 def test_a_route_names_what_is_below_its_source_and_selected(bucket: str, key: str, is_named: bool) -> None:
-    work = read_message(message(event("bucket", {"bucket": bucket, "key": key})), SCOPE)
+    work = read_message(message(event("bucket", {"bucket": bucket, "key": key})), [ROUTE])
     assert (len(work.records), work.counts.get("unmatched", 0)) == ((1, 0) if is_named else (0, 1))
 
 

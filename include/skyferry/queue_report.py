@@ -1,0 +1,295 @@
+"""Adding up what the consumers of a queue left on record, over all routes of the queue and for each.
+
+| record of the run | what it says |
+|---|---|
+| `queue/begun/<slot>/try-01.json` | a consumer has begun |
+| `queue/receipts/<route>/<slot>/try-01-….ndjson` | what became of each object |
+| `queue/deletes/<route>/00000.ndjson` | a consumer has taken a share of the deletions the run may make |
+| `queue/quarantine/….ndjson` | a message nothing can be done with |
+| `queue/consumed/<slot>/try-01.json` | the consumer has come to its end, and what became of its messages |
+| `queue/reports/00000.json` | the report, one for each time it was made |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from skyferry.detect.consumption import brake_text
+from skyferry.detect.mirrored_deletes import ALREADY_GONE
+from skyferry.detect.queue_route import QueueRoute
+from skyferry.detect.route_worker import SUPERSEDED
+from skyferry.records import Outcome, Receipt
+from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between, total_of
+from skyferry.state import Run, StateFolder
+
+_BEGUN = "queue/begun/"
+_CONSUMED = "queue/consumed/"
+_RECEIPTS = "queue/receipts/"
+_DELETES = "queue/deletes/"
+_REPORTS = "queue/reports/"
+
+_NAME = re.compile(r"(?P<slot>[0-9]{5})/try-(?P<attempt>[0-9]+)\.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRecords:
+    """The names of one consumer's records.
+
+    Args:
+        slot: Number of the consumer among those of the run, from 0.
+        attempt: The task's attempt, from 1.
+    """
+
+    slot: int
+    attempt: int
+
+    @property
+    def begun(self) -> str:
+        """Written before anything is received."""
+        return f"{_BEGUN}{self._name}.json"
+
+    @property
+    def consumed(self) -> str:
+        """Written when the consumer has come to its end by itself."""
+        return f"{_CONSUMED}{self._name}.json"
+
+    def receipts(self, route_id: str) -> str:
+        """First part of the names of a route's receipts."""
+        return f"{_RECEIPTS}{route_id}/{self._name}"
+
+    def deletes(self, route_id: str) -> str:
+        """Folder of a route's deletions, which all consumers of the run share."""
+        return f"{_DELETES}{route_id}/"
+
+    @property
+    def _name(self) -> str:
+        return f"{self.slot:05d}/try-{self.attempt:02d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumptionReport(Report):
+    """The summary of one run that is fed by a queue.
+
+    It has no plan: `objects_planned` are the objects its messages told of, each once for every route, those that were
+    deleted at the destination included.
+
+    Attributes:
+        objects_deleted_at_destination: Copies that were deleted because their source is gone (`mirror_deletes`).
+        by_route: Route to the same numbers for it alone.
+        messages: Of the queue, by what became of them; see `skyferry.detect.consumption.Consumption`.
+        event_records: The records in them, by what they were; see there.
+    """
+
+    objects_deleted_at_destination: int
+    by_route: dict[str, dict[str, Any]]
+    messages: dict[str, int]
+    event_records: dict[str, int]
+
+    def of_route(self, route_id: str) -> ConsumptionReport:
+        """Return the report with the numbers of one route in the place of the sums."""
+        names = {one.name for one in fields(self)}
+        numbers = {name: value for name, value in self.by_route[route_id].items() if name in names}
+        return replace(self, route=route_id, **numbers)
+
+    @property
+    def headline(self) -> str:
+        """One sentence for people."""
+        set_aside = self.messages.get("dead_lettered", 0) + self.messages.get("quarantined", 0)
+        deleted = self.objects_deleted_at_destination
+        parts = [
+            f"{self.objects_copied:,} of {self.objects_planned:,} objects copied ({self.bytes_copied:,} bytes)",
+            f"{deleted:,} deleted" if deleted else "",
+            f"{self.messages.get('received', 0):,} messages received",
+            f"{set_aside:,} set aside" if set_aside else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+class QueueTotals:
+    """The numbers of one run of a queue.
+
+    Args:
+        folder: The run's records.
+    """
+
+    def __init__(self, routes: Sequence[QueueRoute], folder: StateFolder) -> None:
+        self._routes = routes
+        self._folder = folder
+        self._totals = {route.id: Totals(deletes_sources=route.moves) for route in routes}
+        self._messages: Counter[str] = Counter()
+        self._records: Counter[str] = Counter()
+        self._kept: Counter[str] = Counter()
+        self._problems: list[str] = []
+        self._unfinished: list[int] = []
+
+    async def read(self, *, consumers: int) -> None:
+        """Read everything the run's consumers left.
+
+        Args:
+            consumers: As for `skyferry.queue_stages.report_consumption`.
+        """
+        await self._read_consumed(consumers)
+        for route in self._routes:
+            await self._read_receipts(route)
+
+    async def _read_consumed(self, consumers: int) -> None:
+        begun = await self._last_attempts(_BEGUN)
+        ended = await self._last_attempts(_CONSUMED)
+        slots = {*begun, *range(consumers)}
+        self._unfinished = sorted(slot for slot in slots if ended.get(slot, 0) < max(begun.get(slot, 0), 1))
+        for name in await self._folder.names(_CONSUMED):
+            for row in await self._folder.read(name):
+                self._messages.update(row["messages"])
+                self._records.update(row["records"])
+                self._kept.update(row["kept"])
+                self._problems += row["problems"]
+
+    async def _last_attempts(self, folder: str) -> dict[int, int]:
+        """Return slot to the last attempt there is a record of."""
+        last: dict[int, int] = {}
+        for name in await self._folder.names(folder):
+            if found := _NAME.fullmatch(name.removeprefix(folder)):
+                slot, attempt = int(found["slot"]), int(found["attempt"])
+                last[slot] = max(last.get(slot, 0), attempt)
+        return last
+
+    async def _read_receipts(self, route: QueueRoute) -> None:
+        """Count each object of the route once, by the receipt that `_Choice` takes."""
+        folder, totals = f"{_RECEIPTS}{route.id}/", self._totals[route.id]
+        choice = _Choice()
+        async for row in self._folder.rows(folder):
+            choice.offer(Receipt.from_json(row))
+        ordinal = 0
+        async for row in self._folder.rows(folder):
+            receipt = Receipt.from_json(row)
+            if choice.takes(receipt, ordinal):
+                totals.add(receipt)
+            else:
+                totals.retries_by_cause.update(receipt.retries)
+            ordinal += 1
+
+    def report(self, run: Run) -> ConsumptionReport:
+        """Return the report of what was read."""
+        brakes = [brake_text(route, self._kept[route.id]) for route in self._routes if self._kept[route.id]]
+        unfinished = [_unfinished_text(slot) for slot in self._unfinished]
+        totals = total_of(list(self._totals.values()))
+        is_done = not (brakes or unfinished or totals.failed or totals.refused)
+        ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        seconds = seconds_between(run.started_at, ended_at)
+        return ConsumptionReport(
+            run_id=run.run_id,
+            route=run.route,
+            state="success" if is_done else "failed",
+            source=_joined(route.request.source for route in self._routes),
+            destination=_joined(route.request.destination for route in self._routes),
+            dry_run=False,
+            objects_to_copy=totals.copied + totals.failed,
+            bytes_to_copy=totals.bytes_copied,
+            started_at=run.started_at,
+            ended_at=ended_at,
+            duration_seconds=seconds,
+            throughput_bytes_per_second=round(totals.bytes_copied / seconds, 1) if seconds else 0.0,
+            records=self._folder.url("queue/"),
+            problems=tuple([*unfinished, *brakes, *totals.problems, *self._problems][:MAX_PROBLEMS]),
+            by_route={route.id: self._numbers_of(route) for route in self._routes},
+            messages=dict(self._messages),
+            event_records=dict(self._records),
+            **totals.numbers(),
+        )
+
+    def _numbers_of(self, route: QueueRoute) -> dict[str, Any]:
+        totals, kept = self._totals[route.id], self._kept[route.id]
+        return {
+            "state": "failed" if totals.failed or totals.refused or kept else "success",
+            "source": route.request.source,
+            "destination": route.request.destination,
+            **totals.numbers(),
+            "objects_kept_by_max_deletes": kept,
+        }
+
+    async def keep(self, report: ConsumptionReport) -> None:
+        """Write the report beside the receipts."""
+        count = len(await self._folder.names(_REPORTS))
+        await self._folder.write(f"{_REPORTS}{count:05d}.json", [report.to_json()])
+
+
+class _Choice:
+    """Which of the receipts of one route count, so that each version of an object counts once.
+
+    | receipt | counts unless |
+    |---|---|
+    | copied, deleted, or skipped for what is at the destination | another one of that version says more, or later |
+    | skipped because the object is gone | anything else is known of the key |
+    | refused or failed | the key was dealt with later |
+
+    What was done stays done: a consumer that is given a message again reports "identical" for what it has copied.
+    """
+
+    def __init__(self) -> None:
+        self._best: dict[bytes, tuple[int, str, int]] = {}
+        self._last_good: dict[bytes, tuple[str, bool]] = {}
+        self._count = 0
+
+    def offer(self, receipt: Receipt) -> None:
+        """Take in the next receipt."""
+        rank = (_weight(receipt), receipt.finished_at, self._count)
+        self._count += 1
+        name = _name(receipt)
+        self._best[name] = max(self._best.get(name, rank), rank)
+        if rank[0] > _FAILED:
+            at, is_known = self._last_good.get(_digest(receipt.key), ("", False))
+            good = max(at, receipt.finished_at), is_known or rank[0] > _GONE
+            self._last_good[_digest(receipt.key)] = good
+
+    def takes(self, receipt: Receipt, ordinal: int) -> bool:
+        """Tell whether this receipt counts, once all were offered; `ordinal` is its place among them."""
+        if self._best[_name(receipt)][2] != ordinal:
+            return False
+        at, is_known = self._last_good.get(_digest(receipt.key), ("", False))
+        weight = _weight(receipt)
+        if weight == _FAILED:
+            return receipt.finished_at > at
+        return weight > _GONE or not is_known
+
+
+_FAILED, _GONE, _SKIPPED, _DONE, _MOVED = range(5)
+
+
+def _weight(receipt: Receipt) -> int:
+    if receipt.outcome in (Outcome.FAILED, Outcome.REFUSED):
+        return _FAILED
+    if receipt.outcome is Outcome.SKIPPED:
+        return _GONE if receipt.reason in (SUPERSEDED, ALREADY_GONE, "source_gone") else _SKIPPED
+    return _MOVED if receipt.deleted_at_source else _DONE
+
+
+def _name(receipt: Receipt) -> bytes:
+    """Return what two receipts of one version have in common; failures and absences are about the key as such."""
+    weight = _weight(receipt)
+    if weight <= _GONE:
+        return _digest(receipt.key, str(weight))
+    if receipt.outcome is Outcome.DELETED:
+        return _digest(receipt.key, "deleted", receipt.destination_etag)
+    return _digest(receipt.key, "version", receipt.source_etag)
+
+
+def _digest(*parts: str) -> bytes:
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _unfinished_text(slot: int) -> str:
+    return (
+        f"consumer {slot} did not come to its end, and the log of its task says why; what it did has receipts, and the"
+        " other messages it had received go back to the queue"
+    )
+
+
+def _joined(urls: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(urls))
