@@ -233,7 +233,7 @@ def test_routes_of_one_queue_share_one_dag_that_consumes_it(tmp_path, monkeypatc
         b=S3_TO_GCS + "schedule: event\nreconcile: '@daily'\n" + EVENTS,
         a=S3_TO_GCS + "schedule: event\n" + EVENTS,
     )
-    assert set(dags) == {"transfer", "transfer__a", "transfer__b", "consume__orders"}
+    assert set(dags) == {"audit", "transfer", "transfer__a", "transfer__b", "consume__orders"}
     dag = dags["consume__orders"]
     consume, report = dag.get_task("consume"), dag.get_task("report")
     assert (dag.max_active_runs, dag.catchup, set(dag.task_ids)) == (1, False, {"consume", "report"})
@@ -281,8 +281,8 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
     for route_id, queue in (("a", QUEUE), ("b", QUEUE), ("c", QUEUE + "2")):
         text = f"id: {route_id}\n{S3_TO_GCS}" + EVENTS.replace(QUEUE, queue)
         (config / "routes" / f"{route_id}.yaml").write_text(text)
-    assert parse_in_a_fresh_process(config, "consume__orders")["dags"] == ["consume__orders", "transfer"]
-    assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == ["transfer", "transfer__a"]
+    assert parse_in_a_fresh_process(config, "consume__orders")["dags"] == ["audit", "consume__orders", "transfer"]
+    assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == ["audit", "transfer", "transfer__a"]
 
 
 def test_a_hundred_routes_that_run_by_themselves_are_parsed_in_a_second_or_so(tmp_path):
@@ -292,7 +292,7 @@ def test_a_hundred_routes_that_run_by_themselves_are_parsed_in_a_second_or_so(tm
         text = f"id: r{number:02d}\n{S3_TO_GCS}" + kinds[number % 3].replace("/orders", f"/orders{number}")
         (config / "routes" / f"r{number:02d}.yaml").write_text(text)
     result = parse_in_a_fresh_process(config)
-    assert len(result["dags"]) == 1 + 100 + 33
+    assert len(result["dags"]) == 2 + 100 + 33
     assert result["cpu_seconds"] < 2.5
     assert [name for name in result["new"] if name.split(".")[0] in {"boto3", "botocore", "aiobotocore"}] == []
 
