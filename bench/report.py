@@ -26,6 +26,7 @@ class Report:
 
     Attributes:
         figures: Rows of what has no rival.
+        note: What a reader must know about this run, such as that the machine was busy.
     """
 
     mode: str
@@ -33,6 +34,7 @@ class Report:
     measured_at: datetime
     outcomes: Sequence[Outcome]
     figures: Sequence[dict[str, Any]]
+    note: str = ""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every row, with name, ours, rival, ratio, target and met."""
@@ -43,6 +45,7 @@ class Report:
         return {
             "measured_at": self.measured_at.isoformat(timespec="seconds"),
             "mode": self.mode,
+            "note": self.note,
             "delay_seconds": self.delay_seconds,
             "machine": machine,
             "rows": self.rows(),
@@ -94,6 +97,7 @@ def _introduction(values: dict[str, Any], picture: str) -> list[str]:
         f"{met} of {len(values['rows'])} targets are met. Made by `make bench`; how it is measured, and what the",
         "figures leave out, is in [docs/benchmarks.md](../../docs/benchmarks.md).",
         "",
+        *([f"**{values['note']}**", ""] if values["note"] else []),
         f"- Machine: {machine['cores']} cores, {machine['system']}, Python {machine['python']}.",
         f"- Load average at the end: {load} (servers and contenders included).",
         f"- Versions: {versions}.",

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,6 +123,17 @@ class AirflowRuns:
             tasks=Counter(sorted(tasks, key=lambda task: _TASK_ORDER.get(task[0], 0))),
             failed_tasks=tuple((each.task_id, each.map_index, each.try_number) for each in failed),
         )
+
+    def times(self, run_id: str) -> tuple[datetime, dict[str, tuple[datetime, datetime]]]:
+        """Return when a run that is over was triggered, and when each of its tasks began and ended."""
+        run = self._runs.get_dag_run(DAG_ID, run_id, _request_timeout=_REQUEST_SECONDS)
+        found = self._tasks.get_task_instances(DAG_ID, run_id, limit=100, _request_timeout=_REQUEST_SECONDS)
+        tasks = {
+            each.task_id: (each.start_date, each.end_date)
+            for each in found.task_instances
+            if each.start_date and each.end_date
+        }
+        return run.queued_at or run.run_after, tasks
 
     def xcom(self, run_id: str, task_id: str) -> Any:
         """Return the result of a task; None when it has none."""

@@ -98,7 +98,7 @@ def test_a_task_that_is_stopped_ends_soon_and_leaves_no_half_object(buckets, emu
             stderr=subprocess.STDOUT,
             text=True,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not proxy.count("GET", ".csv") and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)

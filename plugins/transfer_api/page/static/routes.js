@@ -32,7 +32,7 @@ export async function showRoutes() {
       )),
       element("p", { class: "quiet" }, "Success, objects and bytes are those of the last 30 days."),
     ],
-    refreshSeconds: active.length ? 4 : REFRESH_SECONDS,
+    refreshSeconds: active.length ? 5 : REFRESH_SECONDS,
   };
 }
 

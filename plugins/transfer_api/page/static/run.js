@@ -5,9 +5,9 @@ import { airflowLink, badge, element, facts, section, table } from "./dom.js";
 import { bytes, count, counts, moment, rate, seconds } from "./words.js";
 
 const OUTCOMES = ["", "copied", "skipped", "refused", "failed", "pending"];
-const chosen = { run: "", outcome: "" };
+const chosen = { run: "", outcome: "", seen: "" };
 
-export async function showRun(dagId, runId) {
+export async function showRun(dagId, runId, query) {
   const run = await get(runPath({ dag_id: dagId, run_id: runId }));
   const key = `${dagId}/${runId}`;
   if (chosen.run !== key) Object.assign(chosen, { run: key, outcome: "" });
@@ -28,12 +28,19 @@ export async function showRun(dagId, runId) {
         [name, typeof value === "string" ? value : JSON.stringify(value)]))),
     ],
     refreshSeconds: isOver ? 0 : 2,
+    draw: () => showPlace(query.get("at"), key, objects),
   };
 }
 
 const ORDER = ["detect", "plan", "copy", "consume", "report"];
 
 const inOrder = (tasks) => [...tasks].sort((one, other) => ORDER.indexOf(one.task_id) - ORDER.indexOf(other.task_id));
+
+// An address may name a part of the page to begin at; once there, people stay where they have scrolled to.
+function showPlace(place, key, objects) {
+  if (place === "objects" && chosen.seen !== key) objects.scrollIntoView();
+  chosen.seen = key;
+}
 
 function numbers(run) {
   const report = run.report ?? {};
