@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Clients, path_of, problem, start
+from tests.api.conftest import Clients, path_of, problem, start, wait_for_dag
 from tests.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.slow
@@ -180,10 +179,3 @@ def test_events_ring_once_for_the_routes_they_concern(
         problem(clients.user.post("/events", content="no event"), 422, "UnreadableEvent")
     finally:
         clients.op.delete("/routes/bell")
-
-
-def wait_for_dag(clients: Clients, route_id: str) -> None:
-    deadline = time.monotonic() + 120
-    while not clients.op.get(f"/routes/{route_id}").json().get("is_known_to_airflow"):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.api.conftest import API, clients, start, token, until_over
+from tests.api.conftest import API, Clients, clients, start, token, until_over, wait_for_dag
 from tests.local_airflow import LocalAirflow
 
 __all__ = ["clients", "until_over"]
@@ -70,6 +70,19 @@ def visit(browser: Browser, airflow_services: LocalAirflow) -> Iterator[Callable
     yield make
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def held_run(clients: Clients, airflow_services: LocalAirflow) -> Iterator[dict[str, Any]]:
+    """A run that waits, because its DAG is paused."""
+    folder = f"file://{airflow_services.exchange}/held"
+    text = f'id: held\nsource: {{url: "{folder}/in/"}}\ndestination: {{url: "{folder}/out/"}}\n'
+    clients.op.put("/routes/held", json={"text": text}).raise_for_status()
+    wait_for_dag(clients, "held")
+    dag = f"{airflow_services.url}/api/v2/dags/transfer__held"
+    clients.op.patch(dag, json={"is_paused": True}).raise_for_status()
+    yield clients.op.post(f"{dag}/dagRuns", json={"logical_date": None}).raise_for_status().json()
+    clients.op.delete("/routes/held")
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,21 @@ def test_it_stands_in_airflow_s_navigation_and_leads_back_into_airflow(
     seen.page.wait_for_url(re.compile(r"/dags/transfer__\w+"))
 
 
+def test_a_run_under_way_is_shown_with_its_progress_and_can_be_cancelled(
+    visit: Callable[..., Visit], run: dict[str, Any], held_run: dict[str, Any]
+) -> None:
+    seen = visit()
+    seen.open("#/routes")
+    under_way = seen.page.get_by_role("table", name="Under way")
+    expect(under_way.get_by_role("row", name="held")).to_contain_text("queued")
+    expect(under_way.get_by_role("progressbar").first).to_be_visible()
+    under_way.get_by_role("link", name="held").click()
+    seen.page.get_by_role("button", name="Cancel").click()
+    expect(seen.page.get_by_role("button", name="Retry what failed")).to_be_visible()
+    expect(seen.page.locator("main")).to_contain_text("cancelled by user")
+    assert seen.complaints == []
+
+
 def test_who_is_not_logged_in_is_told_so(visit: Callable[..., Visit]) -> None:
     seen = visit(user="")
     seen.open("#/routes")

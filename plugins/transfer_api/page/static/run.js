@@ -2,6 +2,7 @@
 
 import { get, post, runPath } from "./api.js";
 import { airflowLink, badge, element, facts, section, table } from "./dom.js";
+import { progress } from "./progress.js";
 import { bytes, count, counts, moment, rate, seconds } from "./words.js";
 
 const OUTCOMES = ["", "copied", "skipped", "refused", "failed", "pending"];
@@ -18,10 +19,10 @@ export async function showRun(dagId, runId, query) {
       element("p", { class: "title" }, element("strong", {}, run.route), " ", badge(run.outcome),
         run.is_dry_run ? " dry run" : "", actions(run, isOver)),
       problems(run.report),
-      progress(run, isOver),
+      isOver ? "" : progress(run.progress),
       section("Numbers", numbers(run)),
       section("Tasks", table("Tasks", ["Task", "State", "#Tries", ""], inOrder(run.tasks).map((task) => [
-        task.name, badge(task.state), count(task.try_number), airflowLink(task.airflow_path, "Log"),
+        task.name, badge(task.state), count(task.try_number), task.try_number ? airflowLink(task.airflow_path, "Log") : "",
       ]), { empty: "No task has begun." })),
       objects,
       section("Parameters", facts(Object.entries(run.parameters).map(([name, value]) =>
@@ -64,21 +65,6 @@ function numbers(run) {
     ["Run", airflowLink(run.airflow_path, run.run_id)],
     ["Note", run.note],
   ]);
-}
-
-function progress(run, isOver) {
-  const now = run.progress;
-  if (isOver) return "";
-  const total = now.bytes_total ?? 0;
-  const done = total ? Math.min(now.bytes_done / total, 1) : null;
-  const text = now.objects_total === null
-    ? `${now.phase}: ${count(now.objects_done)} objects, ${bytes(now.bytes_done)}`
-    : `${now.phase}: ${count(now.objects_done)} of ${count(now.objects_total)} objects,`
-      + ` ${bytes(now.bytes_done)} of ${bytes(now.bytes_total)}`;
-  const more = [rate(now.bytes_per_second), now.seconds_left === null ? "" : `${seconds(now.seconds_left)} left`].filter(Boolean);
-  return element("div", { class: "progress" },
-    element("progress", { max: "1", value: done, "aria-label": "Bytes copied" }),
-    element("span", {}, [text, ...more].join(" - ")));
 }
 
 function problems(report) {
