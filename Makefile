@@ -120,6 +120,10 @@ BENCH_MODE ?= quick
 bench: install $(BENCH_STAMP) ## Compare with rclone, s5cmd and the stock operators (BENCH_MODE=quick or full)
 	$(PY) -m bench --mode $(BENCH_MODE) $(ARGS)
 
+.PHONY: bench-events
+bench-events: install ## Measure seconds from put to commit of event-driven routes, and messages a second
+	$(PY) -m bench.events $(ARGS)
+
 # The rivals have an environment of their own, because `make install` removes from .venv what its locks do not name.
 $(BENCH_STAMP): | $(PYTHON_STAMP)
 	@$(UV) venv --quiet --clear --python $(PY) .venv-bench

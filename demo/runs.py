@@ -83,7 +83,7 @@ class AirflowRuns:
         self._tasks, self._xcoms = TaskInstanceApi(client), XComApi(client)
         self._import_errors = ImportErrorApi(client)
 
-    def prepare_dag(self) -> None:
+    def prepare_dag(self, dag_id: str = DAG_ID) -> None:
         """Wait until Airflow knows the DAG, and unpause it.
 
         Raises:
@@ -92,13 +92,21 @@ class AirflowRuns:
         deadline = time.monotonic() + _DAG_DEADLINE_SECONDS
         while True:
             try:
-                self._dags.patch_dag(DAG_ID, DAGPatchBody(is_paused=False), _request_timeout=_REQUEST_SECONDS)
+                self._dags.patch_dag(dag_id, DAGPatchBody(is_paused=False), _request_timeout=_REQUEST_SECONDS)
             except ApiException as error:
                 if error.status != 404 or time.monotonic() > deadline:
-                    raise DemoError(f"Airflow does not know the DAG {DAG_ID}: {self._why(error)}") from error
+                    raise DemoError(f"Airflow does not know the DAG {dag_id}: {self._why(error)}") from error
             else:
                 return
             time.sleep(POLL_SECONDS)
+
+    def pause(self, dag_id: str) -> None:
+        """Let a DAG begin no more runs; harmless when Airflow does not know it."""
+        try:
+            self._dags.patch_dag(dag_id, DAGPatchBody(is_paused=True), _request_timeout=_REQUEST_SECONDS)
+        except ApiException as error:
+            if error.status != 404:
+                raise
 
     def start(self, run_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run under that id and return it.
@@ -160,6 +168,10 @@ class AirflowRuns:
     def page(self, run_id: str) -> str:
         """Return the address of a run in the web UI."""
         return f"{self.url}/dags/{DAG_ID}/runs/{urllib.parse.quote(run_id, safe='')}"
+
+    def dag_page(self, dag_id: str) -> str:
+        """Return the address of a DAG's runs in the web UI."""
+        return f"{self.url}/dags/{dag_id}/runs"
 
     def log_files(self, run_id: str, status: RunStatus) -> list[Path]:
         """Return the logs of the task instances that failed."""
