@@ -97,7 +97,7 @@ def open_ground(experiment: Experiment, grounds: Grounds, opened: dict[str, Grou
 
 def line_of(row: dict[str, Any]) -> str:
     """Return a row of the report as one line."""
-    met = "met" if row["met"] else "NOT MET"
+    met = {True: "met", False: "NOT MET", None: ""}[row["met"]]
     return f"{row['name']}: ours {row['ours']}, rival {row['rival']}, ratio {row['ratio']} ({row['target']}) {met}"
 
 

@@ -132,7 +132,7 @@ def overhead_rows(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
                 "rival_name": "limit" if is_whole else "",
                 "ratio": round(value / MAX_SECONDS, 3) if is_whole else None,
                 "target": f"<= {MAX_SECONDS:g}" if is_whole else "stated",
-                "met": value <= MAX_SECONDS if is_whole else True,
+                "met": value <= MAX_SECONDS if is_whole else None,
             }
         )
     return rows

@@ -87,7 +87,7 @@ def write_routes(folder: Path) -> None:
 
 def _row(name: str, value: float, limit: float | None) -> dict[str, Any]:
     target = "stated" if limit is None else f"<= {limit:g}"
-    met = limit is None or value <= limit
+    met = None if limit is None else value <= limit
     return {
         "name": name,
         "ours": float(f"{value:.4g}"),

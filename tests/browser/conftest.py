@@ -22,10 +22,16 @@ WAIT_MILLISECONDS = 60_000
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+def chromium() -> str:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
         pytest.skip("no Chromium is installed; on Debian: apt install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser; gone after its module, because while it is there no test of the session could run an event loop."""
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=chromium, args=arguments)
@@ -87,9 +93,7 @@ def held_run(clients: Clients, airflow_services: LocalAirflow) -> Iterator[dict[
 
 @pytest.fixture(scope="session")
 def run(
-    browser: Browser,
-    airflow_services: LocalAirflow,
-    until_over: Callable[[dict[str, Any]], dict[str, Any]],
+    chromium: str, airflow_services: LocalAirflow, until_over: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
     """A finished run with an object whose key is hostile."""
     folder = airflow_services.exchange / "seen" / "in"
