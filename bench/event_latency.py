@@ -100,12 +100,16 @@ def _new_receipts(state: Path, read: set[Path]) -> Iterable[tuple[dict[str, Any]
                 yield json.loads(line), folder
 
 
-def summary_of(stack: EventStack, dag_id: str, copied: Sequence[Copied]) -> dict[str, Any]:
-    """Return the figures of one case: totals, and each step by itself."""
+def summary_of(stack: EventStack, dag_id: str, copied: Sequence[Copied], *, skip_runs: int) -> dict[str, Any]:
+    """Return the figures of one case: totals, and each step by itself.
+
+    Args:
+        skip_runs: How many runs of the DAG there were before.
+    """
     moments = _moments_of_runs(stack, dag_id)
     steps = [_steps(one, moments[one.folder]) for one in copied]
     totals = [one.committed_at - one.put_at for one in copied]
-    runs = stack.runs(dag_id)
+    runs = stack.runs(dag_id)[skip_runs:]
     return {
         "objects": len(copied),
         "runs": len(runs),

@@ -5,8 +5,10 @@
     python -m bench.events --only latency
 
 Latency: a stack of its own with two routes that have `schedule: event`, one fed by a queue, one by listings; 200
-objects each, one a second. Throughput: a queue with 10,000 messages and one consumer, then two. Emulators, Airflow and
-what measures share the machine, so its load is written down too.
+objects each, one a second. A consumer stays while more comes within its `wait_seconds`, so such a stream is mostly one
+run; objects that come further apart are measured too, where each takes a ring and a run of its own. Throughput: a queue
+with 10,000 messages and one consumer, then two. Emulators, Airflow and what measures share the machine, so its load is
+written down too.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from typing import Any
 from azure.storage.blob import ContainerClient
 from rich.console import Console
 
-from bench.event_latency import put_and_wait, summary_of
+from bench.event_latency import Copied, put_and_wait, summary_of
 from bench.event_stack import NEVER, EventStack, event_stack, tell_queue
 from bench.event_throughput import throughputs
 from bench.memory import RESULTS
@@ -43,6 +46,9 @@ _DETECTS: dict[str, dict[str, Any]] = {
     "listing": {"kind": "objects", "poll_seconds": 1},
 }
 _DAGS = {"queue": f"consume__{QUEUE}", "listing": "transfer__listing"}
+_APART_SECONDS = 15.0
+"""Longer than a consumer waits for more, and than a run takes."""
+_CASES = (("queue", 1.0), ("queue", _APART_SECONDS), ("listing", 1.0))
 
 
 def main() -> int:
@@ -85,21 +91,38 @@ def latencies(folder: Path, console: Console, *, objects: int) -> list[dict[str,
     with event_stack(folder, routes, [QUEUE]) as stack:
         _make_places(stack)
         rows = []
-        for name, detect in _DETECTS.items():
-            console.print(f"{name}: {objects} objects, one a second")
+        for name in _DETECTS:
             # The first runs after a start are slower than any later one: imports, and the first call of everything.
-            for turn, count in (("warm", 3), ("bench", objects)):
-                copied = put_and_wait(
-                    stack,
-                    bucket=BUCKET,
-                    prefix=f"{name}/{turn}/",
-                    container=CONTAINER,
-                    count=count,
-                    every_seconds=1.0,
-                    patience=120,
-                )
-            rows.append({"detect": detect, **summary_of(stack, _DAGS[name], copied)})
+            _arrive(stack, name, "warm", count=3, every_seconds=1.0)
+        for name, every_seconds in _CASES:
+            count = objects if every_seconds == 1.0 else max(objects // 16, 3)
+            console.print(f"{name}: {count} objects, one every {every_seconds:g} s")
+            _wait_until_idle(stack, _DAGS[name])
+            before = len(stack.runs(_DAGS[name]))
+            copied = _arrive(stack, name, f"every-{every_seconds:g}", count=count, every_seconds=every_seconds)
+            figures = summary_of(stack, _DAGS[name], copied, skip_runs=before)
+            rows.append({"detect": _DETECTS[name], "every_seconds": every_seconds, **figures})
         return rows
+
+
+def _arrive(stack: EventStack, name: str, turn: str, *, count: int, every_seconds: float) -> list[Copied]:
+    return put_and_wait(
+        stack,
+        bucket=BUCKET,
+        prefix=f"{name}/{turn}/",
+        container=CONTAINER,
+        count=count,
+        every_seconds=every_seconds,
+        patience=120,
+    )
+
+
+def _wait_until_idle(stack: EventStack, dag_id: str) -> None:
+    """Wait until no run is under way, nor is made within two seconds: what is measured begins with a ring."""
+    quiet = 0
+    while quiet < 3:
+        quiet = 0 if any(run["state"] in ("queued", "running") for run in stack.runs(dag_id)) else quiet + 1
+        time.sleep(1)
 
 
 def _make_places(stack: EventStack) -> None:
@@ -133,8 +156,8 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     if "latency" in report:
         lines += ["", "## Seconds from put to verified commit", ""]
-        lines += ["| detect | objects | runs | median | p95 | max | ring | start | plan | copy |"]
-        lines += ["|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+        lines += ["| detect | objects | s apart | runs | median | p95 | max | ring | start | plan | copy |"]
+        lines += ["|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
         lines += [_latency_row(row) for row in report["latency"]]
         lines += ["", "The steps are medians and are explained in `bench/event_latency.py`."]
     if "throughput" in report:
@@ -149,7 +172,7 @@ def markdown(report: dict[str, Any]) -> str:
 def _latency_row(row: dict[str, Any]) -> str:
     totals = (f"{row['seconds'][name]:.2f}" for name in ("median", "p95", "max"))
     steps = (f"{row['steps'][name]['median']:.2f}" for name in ("ring", "start", "plan", "copy"))
-    cells = (row["detect"]["kind"], str(row["objects"]), str(row["runs"]), *totals, *steps)
+    cells = (row["detect"]["kind"], str(row["objects"]), f"{row['every_seconds']:g}", str(row["runs"]), *totals, *steps)
     return f"| {' | '.join(cells)} |"
 
 
