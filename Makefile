@@ -104,6 +104,13 @@ producer: up ## Upload what is dropped into exchange/Watch, and tell a queue (do
 	@mkdir -p exchange/Watch
 	@$(PY) -m stack on transfer__watch_folder
 
+.PHONY: consumer
+consumer: up ## Download what the queue tells of into exchange/DownloadedFromS3
+	@$(PY) -m stack on consume__skyferry-uploads
+
+.PHONY: pipeline
+pipeline: producer consumer ## Both: exchange/Watch, S3 and the queue, exchange/DownloadedFromS3
+
 # --- Benchmarks -------------------------------------------------------------------------------------------------
 
 # `make bench BENCH_MODE=full` gives the figures that count; it takes hours.
@@ -112,6 +119,10 @@ BENCH_MODE ?= quick
 .PHONY: bench
 bench: install $(BENCH_STAMP) ## Compare with rclone, s5cmd and the stock operators (BENCH_MODE=quick or full)
 	$(PY) -m bench --mode $(BENCH_MODE) $(ARGS)
+
+.PHONY: bench-events
+bench-events: install ## Measure seconds from put to commit of event-driven routes, and messages a second
+	$(PY) -m bench.events $(ARGS)
 
 # The rivals have an environment of their own, because `make install` removes from .venv what its locks do not name.
 $(BENCH_STAMP): | $(PYTHON_STAMP)

@@ -4,6 +4,8 @@
     python -m bench --mode full         # the figures that count
     python -m bench --only "S3 -> Azure"
 
+Ctrl-C ends it with a report of what was measured until then.
+
 Writes `bench/results/<date>.json`, `.md` and `.png`; with `--only`, it prints and writes nothing.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,19 +39,28 @@ def main() -> int:
     parser.add_argument("--runs", type=int, help="of each contender, in place of the mode's number")
     parser.add_argument("--delay", type=float, default=0.04, help="seconds a slow ground holds a request back")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the report")
+    parser.add_argument("--note", default="", help="a sentence for the report, such as what else the machine did")
     arguments = parser.parse_args()
     scale = FULL if arguments.mode == "full" else QUICK
     scale = replace(scale, runs=arguments.runs or scale.runs)
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="skyferry-bench-") as folder:
-        outcomes = compare(scale, Path(folder), arguments.only, arguments.delay, console)
-    figures = [] if arguments.only else single_figures(scale, say=console.print)
+    outcomes: list[Outcome] = []
+    figures: list[dict[str, Any]] = []
+    try:
+        if not arguments.only:
+            figures += single_figures(scale, say=console.print)
+        with tempfile.TemporaryDirectory(prefix="skyferry-bench-") as folder:
+            # One by one, so that Ctrl-C leaves what is done.
+            outcomes.extend(compare(scale, Path(folder), arguments.only, arguments.delay, console))
+    except KeyboardInterrupt:
+        console.print("stopped; the report has what was measured until now")
     report = Report(
         mode=arguments.mode,
         delay_seconds=arguments.delay,
         measured_at=datetime.now(UTC),
         outcomes=outcomes,
         figures=figures,
+        note=arguments.note,
     )
     for row in report.rows():
         console.print(line_of(row), markup=False)
@@ -58,17 +70,15 @@ def main() -> int:
     return 0
 
 
-def compare(scale: Scale, folder: Path, only: str, delay_seconds: float, console: Console) -> list[Outcome]:
-    """Carry out the experiments whose name contains a text."""
-    outcomes = []
+def compare(scale: Scale, folder: Path, only: str, delay_seconds: float, console: Console) -> Iterator[Outcome]:
+    """Carry out the experiments whose name contains a text; Ctrl-C ends that and keeps what was yielded."""
     with Grounds(folder, delay_seconds=delay_seconds) as grounds:
         opened: dict[str, Ground] = {}
         for experiment in experiments(scale):
             if only in experiment.name:
                 console.print(experiment.name)
                 ground = open_ground(experiment, grounds, opened)
-                outcomes.append(carry_out(experiment, ground, grounds, runs=scale.runs, say=console.print))
-    return outcomes
+                yield carry_out(experiment, ground, grounds, runs=scale.runs, say=console.print)
 
 
 def open_ground(experiment: Experiment, grounds: Grounds, opened: dict[str, Ground]) -> Ground:
@@ -87,7 +97,7 @@ def open_ground(experiment: Experiment, grounds: Grounds, opened: dict[str, Grou
 
 def line_of(row: dict[str, Any]) -> str:
     """Return a row of the report as one line."""
-    met = "met" if row["met"] else "NOT MET"
+    met = {True: "met", False: "NOT MET", None: ""}[row["met"]]
     return f"{row['name']}: ours {row['ours']}, rival {row['rival']}, ratio {row['ratio']} ({row['target']}) {met}"
 
 

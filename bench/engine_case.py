@@ -7,7 +7,6 @@ The case holds a request's conf, the addresses of the stores, and a folder for t
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
@@ -15,6 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from skyferry.request import TransferRequest, request_from_conf
 from skyferry.stages import Run, copy_batch, plan_transfer, report_transfer
@@ -64,6 +65,7 @@ class DirectStores:
 
         config = AioConfig(
             http_session_cls=DirectSession,
+            user_agent="skyferry",
             retries={"total_max_attempts": 1},
             max_pool_connections=self._max_objects_in_flight,
             request_checksum_calculation="when_required",
@@ -133,7 +135,7 @@ def main() -> int:
     request = request_from_conf({**case["conf"], "id": "bench"})
     stores = DirectStores(case["endpoints"], max_objects_in_flight=request.max_objects_in_flight)
     seconds: dict[str, float] = {}
-    report = asyncio.run(transfer(request, stores, parse_location(f"file://{case['state']}"), seconds))
+    report = uvloop.run(transfer(request, stores, parse_location(f"file://{case['state']}"), seconds))
     told = {"objects": report["objects_copied"], "seconds": sum(seconds.values()), "seconds_by_stage": seconds}
     print(json.dumps({**told, "verified_by": report["verified_by"], "problems": report["problems"]}))
     return 0 if report["state"] == "success" else 1

@@ -18,6 +18,7 @@ from bench.contenders import tool
 from bench.runs import Outcome, Sample
 
 _PACKAGES = ("apache-airflow", "aiobotocore", "aiohttp", "azure-storage-blob", "boto3", "google-cloud-storage")
+_MET = {True: "yes", False: "no", None: ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Report:
 
     Attributes:
         figures: Rows of what has no rival.
+        note: What a reader must know about this run, such as that the machine was busy.
     """
 
     mode: str
@@ -33,6 +35,7 @@ class Report:
     measured_at: datetime
     outcomes: Sequence[Outcome]
     figures: Sequence[dict[str, Any]]
+    note: str = ""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every row, with name, ours, rival, ratio, target and met."""
@@ -43,6 +46,7 @@ class Report:
         return {
             "measured_at": self.measured_at.isoformat(timespec="seconds"),
             "mode": self.mode,
+            "note": self.note,
             "delay_seconds": self.delay_seconds,
             "machine": machine,
             "rows": self.rows(),
@@ -70,7 +74,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "load_average": [round(one, 1) for one in os.getloadavg()],
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _PACKAGES}
         | {"rclone": rclone.split()[1].lstrip("v"), "s5cmd": s5cmd.split("-")[0].lstrip("v").strip()},
@@ -86,14 +90,15 @@ def _introduction(values: dict[str, Any], picture: str) -> list[str]:
     machine = values["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     load = " ".join(str(one) for one in machine["load_average"])
-    met = sum(row["met"] for row in values["rows"])
+    aims = [row["met"] for row in values["rows"] if row["met"] is not None]
     runs = max((len(one["samples"]) for each in values["experiments"] for one in each["contenders"]), default=0)
     return [
         f"# Benchmark of {values['measured_at']}, {values['mode']} mode",
         "",
-        f"{met} of {len(values['rows'])} targets are met. Made by `make bench`; how it is measured, and what the",
+        f"{sum(aims)} of {len(aims)} targets are met. Made by `make bench`; how it is measured, and what the",
         "figures leave out, is in [docs/benchmarks.md](../../docs/benchmarks.md).",
         "",
+        *([f"**{values['note']}**", ""] if values["note"] else []),
         f"- Machine: {machine['cores']} cores, {machine['system']}, Python {machine['python']}.",
         f"- Load average at the end: {load} (servers and contenders included).",
         f"- Versions: {versions}.",
@@ -109,7 +114,7 @@ def _rows_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = ["| what | ours | rival | ratio | target | met |", "|---|---|---|---|---|---|"]
     for row in rows:
         shown = (_shown(row["ours"]), f"{_shown(row['rival'])} {row['rival_name']}".strip(), _shown(row["ratio"]))
-        lines.append(f"| {row['name']} | {' | '.join(shown)} | {row['target']} | {'yes' if row['met'] else 'no'} |")
+        lines.append(f"| {row['name']} | {' | '.join(shown)} | {row['target']} | {_MET[row['met']]} |")
     return [*lines, ""]
 
 

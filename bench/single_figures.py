@@ -1,17 +1,20 @@
-"""What has a target but no rival: planning many keys, parsing many routes."""
+"""What has a target but no rival: planning many keys, parsing many routes, and what Airflow adds to a transfer."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.dag_run_overhead import FAILED_OVERHEAD, dag_run_seconds, overhead_rows
 from bench.experiments import Scale
 from bench.process_cost import ProcessCost, run_program
+from demo.files import DemoError
 
 MAX_PLAN_BYTES = 300 * 10**6
 MAX_PARSE_SECONDS = 1.0
@@ -22,7 +25,17 @@ _PARSES = 5
 
 def single_figures(scale: Scale, *, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Measure them and return a row for each."""
-    return [*_plan_rows(scale, say), _parse_row(say)]
+    return [*_plan_rows(scale, say), _parse_row(say), *_overhead_rows(scale, say)]
+
+
+def _overhead_rows(scale: Scale, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    say("one small object as a DAG run, on a local stack of its own")
+    with tempfile.TemporaryDirectory(prefix="skyferry-stack-", ignore_cleanup_errors=True) as folder:
+        try:
+            return overhead_rows(dag_run_seconds(Path(folder), runs=scale.runs, say=say))
+        except (RuntimeError, DemoError, subprocess.TimeoutExpired) as error:
+            say(f"  failed: {error}")
+            return [FAILED_OVERHEAD]
 
 
 def _plan_rows(scale: Scale, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -74,7 +87,7 @@ def write_routes(folder: Path) -> None:
 
 def _row(name: str, value: float, limit: float | None) -> dict[str, Any]:
     target = "stated" if limit is None else f"<= {limit:g}"
-    met = limit is None or value <= limit
+    met = None if limit is None else value <= limit
     return {
         "name": name,
         "ours": float(f"{value:.4g}"),

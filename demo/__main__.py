@@ -13,7 +13,7 @@ from rich.console import Console
 from demo.display import Display
 from demo.files import DemoError
 from demo.runs import AirflowRuns
-from demo.scenario import BUCKET, MOVED, RETURNED, UPLOADED
+from demo.scenario import BUCKET, DROPPED, EVENTS, MOVED, RETURNED, UPLOADED
 from demo.story import Story
 from demo.vendor_buckets import AzureContainer, GcsBucket, S3Bucket, azure_service, gcs_client
 from stack.components import component
@@ -56,7 +56,7 @@ def _alone(layout: Layout) -> Iterator[None]:
 def _story(layout: Layout, display: Display) -> Story:
     s3_url, gcs_url = layout.url(component("moto")), layout.url(component("fake-gcs-server"))
     azurite_url = f"{layout.url(component('azurite'))}/{AZURITE_ACCOUNT}"
-    source = S3Bucket(BUCKET, endpoint_url=s3_url)
+    source, events = (S3Bucket(name, endpoint_url=s3_url) for name in (BUCKET, EVENTS))
     azure, gcs = azure_service(azurite_connection_string(azurite_url)), gcs_client(gcs_url)
     return Story(
         display=display,
@@ -67,13 +67,17 @@ def _story(layout: Layout, display: Display) -> Story:
         buckets={
             "s3": source,
             "s3-returned": S3Bucket(RETURNED, endpoint_url=s3_url),
+            "s3-dropped": S3Bucket(DROPPED, endpoint_url=s3_url),
+            "events": events,
             "azure": AzureContainer(BUCKET, service=azure),
             "azure-moved": AzureContainer(MOVED, service=azure),
+            "azure-events": AzureContainer(EVENTS, service=azure),
             "gcs": GcsBucket(BUCKET, client=gcs),
             "gcs-uploaded": GcsBucket(UPLOADED, client=gcs),
         },
         folder=layout.exchange / "demo",
         state=layout.state / "skyferry-state",
+        events=events,
     )
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +83,7 @@ class AirflowRuns:
         self._tasks, self._xcoms = TaskInstanceApi(client), XComApi(client)
         self._import_errors = ImportErrorApi(client)
 
-    def prepare_dag(self) -> None:
+    def prepare_dag(self, dag_id: str = DAG_ID) -> None:
         """Wait until Airflow knows the DAG, and unpause it.
 
         Raises:
@@ -91,13 +92,21 @@ class AirflowRuns:
         deadline = time.monotonic() + _DAG_DEADLINE_SECONDS
         while True:
             try:
-                self._dags.patch_dag(DAG_ID, DAGPatchBody(is_paused=False), _request_timeout=_REQUEST_SECONDS)
+                self._dags.patch_dag(dag_id, DAGPatchBody(is_paused=False), _request_timeout=_REQUEST_SECONDS)
             except ApiException as error:
                 if error.status != 404 or time.monotonic() > deadline:
-                    raise DemoError(f"Airflow does not know the DAG {DAG_ID}: {self._why(error)}") from error
+                    raise DemoError(f"Airflow does not know the DAG {dag_id}: {self._why(error)}") from error
             else:
                 return
             time.sleep(POLL_SECONDS)
+
+    def pause(self, dag_id: str) -> None:
+        """Let a DAG begin no more runs; harmless when Airflow does not know it."""
+        try:
+            self._dags.patch_dag(dag_id, DAGPatchBody(is_paused=True), _request_timeout=_REQUEST_SECONDS)
+        except ApiException as error:
+            if error.status != 404:
+                raise
 
     def start(self, run_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run under that id and return it.
@@ -122,6 +131,17 @@ class AirflowRuns:
             tasks=Counter(sorted(tasks, key=lambda task: _TASK_ORDER.get(task[0], 0))),
             failed_tasks=tuple((each.task_id, each.map_index, each.try_number) for each in failed),
         )
+
+    def times(self, run_id: str) -> tuple[datetime, dict[str, tuple[datetime, datetime]]]:
+        """Return when a run that is over was triggered, and when each of its tasks began and ended."""
+        run = self._runs.get_dag_run(DAG_ID, run_id, _request_timeout=_REQUEST_SECONDS)
+        found = self._tasks.get_task_instances(DAG_ID, run_id, limit=100, _request_timeout=_REQUEST_SECONDS)
+        tasks = {
+            each.task_id: (each.start_date, each.end_date)
+            for each in found.task_instances
+            if each.start_date and each.end_date
+        }
+        return run.queued_at or run.run_after, tasks
 
     def xcom(self, run_id: str, task_id: str) -> Any:
         """Return the result of a task; None when it has none."""
@@ -148,6 +168,10 @@ class AirflowRuns:
     def page(self, run_id: str) -> str:
         """Return the address of a run in the web UI."""
         return f"{self.url}/dags/{DAG_ID}/runs/{urllib.parse.quote(run_id, safe='')}"
+
+    def dag_page(self, dag_id: str) -> str:
+        """Return the address of a DAG's runs in the web UI."""
+        return f"{self.url}/dags/{dag_id}/runs"
 
     def log_files(self, run_id: str, status: RunStatus) -> list[Path]:
         """Return the logs of the task instances that failed."""

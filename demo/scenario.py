@@ -1,4 +1,4 @@
-"""What the demo does, as a table: one row for each transfer."""
+"""What the demo does, as two tables: the transfers it starts, and those that start by themselves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ BUCKET: Final = "skyferry-demo"
 RETURNED: Final = "skyferry-demo-returned"
 MOVED: Final = "skyferry-demo-moved"
 UPLOADED: Final = "skyferry-demo-uploaded"
+
+DROPPED: Final = "skyferry-demo-dropped"
+EVENTS: Final = "skyferry-demo-events"
+EVENTS_QUEUE: Final = "skyferry-demo-events"
+
+_NEVER: Final = "0 0 29 2 *"
+"""A backstop that has no part in what is shown."""
 
 FOLDER: Final = "folder"
 """Place of the demo's files on disk."""
@@ -62,4 +69,45 @@ STEPS: Final = (
     Step(title="Azure to S3", source="azure", destination="s3-returned"),
     Step(title="S3 to Azure, moved", source="s3-returned", destination="azure-moved", moves=True),
     Step(title="S3 to Azure, again", source="s3", destination="azure", repeats=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """Objects that start their own transfer: a route with `schedule: event`; `source` and `destination` name places.
+
+    Attributes:
+        id: Of the route.
+        verb: What the demo does with an object, in words.
+    """
+
+    title: str
+    id: str
+    verb: str
+    source: str
+    destination: str
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG that copies: of the route, or of the queue it reads."""
+        return f"consume__{EVENTS_QUEUE}" if self.source == "events" else f"transfer__{self.id}"
+
+    def route(self, urls: Mapping[str, str], *, queue_url: str) -> dict[str, Any]:
+        """Return the route file's values."""
+        queue = {"kind": "sqs", "queue_url": queue_url, "poll_seconds": 1}
+        files = {"kind": "files", "poll_seconds": 1, "settle_seconds": 1}
+        return {
+            "id": self.id,
+            "description": f"Of the demo: {self.title}",
+            "source": {"url": urls[self.source]},
+            "destination": {"url": urls[self.destination]},
+            "detect": queue if self.source == "events" else files,
+            "schedule": "event",
+            "backstop": _NEVER,
+        }
+
+
+ARRIVALS: Final = (
+    Arrival(title="dropped file to S3", id="demo_dropped", verb="dropping", source="dropped", destination="s3-dropped"),
+    Arrival(title="S3 event to Azure", id="demo_events", verb="putting", source="events", destination="azure-events"),
 )

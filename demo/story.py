@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from demo.arrivals import ArrivalStage
 from demo.checks import (
     Check,
     check_bucket,
@@ -22,7 +23,7 @@ from demo.files import DemoError, Original, choose_files, installed_files, write
 from demo.parallel import run_parallel
 from demo.receipts import ReceiptReader
 from demo.runs import DAG_ID, POLL_SECONDS, AirflowRuns, RunStatus
-from demo.scenario import FOLDER, STEPS, Step
+from demo.scenario import ARRIVALS, FOLDER, STEPS, Arrival, Step
 from demo.vendor_buckets import S3Bucket, Stored, VendorBucket
 
 RUN_DEADLINE_SECONDS: Final = 600.0
@@ -36,6 +37,7 @@ class Story:
         buckets: By the names the scenario has for them; all are emptied first.
         folder: Where the files are put, below a local root of the stack.
         state: The folder in which the stack's runs keep their records.
+        events: One of the buckets: it tells a queue of what is put into it.
     """
 
     display: Display
@@ -44,19 +46,21 @@ class Story:
     buckets: Mapping[str, VendorBucket]
     folder: Path
     state: Path
+    events: S3Bucket
     originals: dict[str, Original] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
 
     def tell(self) -> bool:
         """Run the demo; returns whether every object of every transfer is accounted for."""
         self.prepare()
-        for number, step in enumerate(STEPS, 1):
-            self.display.say(f"\n{number} of {len(STEPS)}: {step.title}")
-            if not self.play(step):
+        acts: tuple[Step | Arrival, ...] = (*STEPS, *ARRIVALS)
+        for number, act in enumerate(acts, 1):
+            self.display.say(f"\n{number} of {len(acts)}: {act.title}")
+            if not (self.play(act) if isinstance(act, Step) else self.await_arrivals(act)):
                 break
         self.display.say()
         self.display.show_table(self.rows)
-        return len(self.rows) == len(STEPS) and all(row.is_good for row in self.rows)
+        return len(self.rows) == len(acts) and all(row.is_good for row in self.rows)
 
     def prepare(self) -> None:
         """Put the files into the folder and into S3, and wait until Airflow is ready to move them."""
@@ -75,6 +79,7 @@ class Story:
 
     def _upload(self) -> None:
         self.source.create()
+        self.events.create()
         with self.display.activity(f"putting them into {self.source.url}", objects=len(self.originals)) as activity:
 
             def upload(key: str) -> None:
@@ -98,6 +103,19 @@ class Story:
         if check.problems:
             self._explain(run_id, status, check.problems)
         return not check.problems
+
+    def await_arrivals(self, arrival: Arrival) -> bool:
+        """Put objects where a route notices them; returns whether all of them arrive by themselves."""
+        stage = ArrivalStage(
+            display=self.display,
+            runs=self.runs,
+            buckets=self.buckets,
+            events=self.events,
+            folder=self.folder.parent / "demo-dropped",
+            state=self.state,
+        )
+        self.rows.append(stage.play(arrival, self.originals))
+        return self.rows[-1].is_good
 
     @property
     def _folder_url(self) -> str:

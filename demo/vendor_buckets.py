@@ -50,6 +50,9 @@ class VendorBucket(Protocol):
     def objects(self) -> dict[str, Stored]:
         """Return everything in it, by key; nothing when there is no such bucket."""
 
+    def has(self, key: str) -> bool:
+        """Tell whether it shows an object of this key."""
+
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the content of an object."""
 
@@ -63,13 +66,17 @@ class S3Bucket:
 
         self._name = name
         # Any: boto3 makes its clients while it runs.
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=endpoint_url,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",  # noqa: S106 - the emulator takes any
-            region_name="us-east-1",
-            config=Config(max_pool_connections=2 * THREADS, s3={"addressing_style": "path"}),
+        self._client: Any
+        self._client, self._queues = (
+            boto3.client(
+                service,
+                endpoint_url=endpoint_url,
+                aws_access_key_id="testing",
+                aws_secret_access_key="testing",  # noqa: S106 - the emulator takes any
+                region_name="us-east-1",
+                config=Config(max_pool_connections=2 * THREADS, s3={"addressing_style": "path"}),
+            )
+            for service in ("s3", "sqs")
         )
 
     @property
@@ -93,12 +100,34 @@ class S3Bucket:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name)
         return {row["Key"]: _s3_stored(row) for page in pages for row in page.get("Contents", ())}
 
+    def has(self, key: str) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.head_object(Bucket=self._name, Key=key)
+        except ClientError:
+            return False
+        return True
+
     def read(self, key: str) -> Iterator[bytes]:
         yield from self._client.get_object(Bucket=self._name, Key=key)["Body"].iter_chunks(READ_BYTES)
 
     def put(self, key: str, path: Path, *, progress: Callable[[int], None]) -> None:
         """Upload a file, in parts when it is large; `progress` is told of bytes as they leave."""
         self._client.upload_file(str(path), self._name, key, Callback=progress)
+
+    def send_events_to(self, queue: str) -> str:
+        """Let S3 tell a new, empty queue of every object that is put here; returns the queue's URL."""
+        url: str = self._queues.create_queue(QueueName=queue)["QueueUrl"]
+        # An emulator makes it anew at once; AWS would want a minute in between, and for emptying it too.
+        self._queues.delete_queue(QueueUrl=url)
+        self._queues.create_queue(QueueName=queue)
+        found = self._queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        rule = {"QueueArn": found["Attributes"]["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
+        self._client.put_bucket_notification_configuration(
+            Bucket=self._name, NotificationConfiguration={"QueueConfigurations": [rule]}
+        )
+        return url
 
     def _exists(self) -> bool:
         return self._name in {each["Name"] for each in self._client.list_buckets()["Buckets"]}
@@ -141,6 +170,9 @@ class AzureContainer:
             for blob in self._container.list_blobs()
         }
 
+    def has(self, key: str) -> bool:
+        return self._container.get_blob_client(key).exists()
+
     def read(self, key: str) -> Iterator[bytes]:
         yield from self._container.download_blob(key).chunks()
 
@@ -177,6 +209,9 @@ class GcsBucket:
             )
             for blob in self._client.list_blobs(self._bucket)
         }
+
+    def has(self, key: str) -> bool:
+        return bool(self._bucket.blob(key).exists())
 
     def read(self, key: str) -> Iterator[bytes]:
         # raw: or the client would unpack what is stored with Content-Encoding gzip.

@@ -1,4 +1,4 @@
-"""The commands behind `make up`, `down`, `status`, `env` and `producer`."""
+"""The commands behind `make up`, `down`, `status`, `env`, `producer`, `consumer` and `pipeline`."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _airflow_component(name: str, field: str) -> Component:
         default_port=8080,
         listens=name == "api-server",
         health=Health("/api/v2/monitor/health", field=field),
-        deadline_seconds=180,  # 20 to 25 seconds on two idle cores; a first start on a busy machine takes far longer
+        deadline_seconds=300,  # 20 to 25 seconds on two idle cores; a first start on a busy machine takes far longer
     )
 
 
@@ -137,7 +137,7 @@ STACK: Final[tuple[Component, ...]] = (
         default_port=5000,
         # Not /moto-api/data.json: that one dumps every object there is.
         health=Health("/moto-api/"),
-        deadline_seconds=60,
+        deadline_seconds=180,
     ),
     Component(
         name="azurite",
@@ -147,7 +147,7 @@ STACK: Final[tuple[Component, ...]] = (
         default_port=10000,
         # Azurite has no health endpoint; an unsigned request is refused as soon as it can serve signed ones.
         health=Health("/devstoreaccount1?comp=list", statuses=frozenset({400, 403})),
-        deadline_seconds=60,
+        deadline_seconds=180,
     ),
     Component(
         name="fake-gcs-server",
@@ -159,7 +159,7 @@ STACK: Final[tuple[Component, ...]] = (
         # It buffers an upload several times over; collecting garbage early takes the peak for an object of 1 GiB from
         # 6 GiB to 4 GiB, and no time.
         environment={"GOGC": "20"},
-        deadline_seconds=60,
+        deadline_seconds=180,
     ),
     _airflow_component("api-server", "metadatabase"),
     _airflow_component("scheduler", "scheduler"),
@@ -175,7 +175,7 @@ GCS_RESUMABLE: Final = Component(
     port_variable="GCS_RESUMABLE_PORT",
     default_port=4444,
     health=Health("/storage/v1/b?project=test"),
-    deadline_seconds=60,
+    deadline_seconds=180,
 )
 
 _BY_NAME: Final[Mapping[str, Component]] = {each.name: each for each in (*STACK, GCS_RESUMABLE)}

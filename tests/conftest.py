@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stack.components import component
 from stack.running import Endpoint, running
 from tests.local_airflow import LocalAirflow, local_airflow
+
+# How fast examples are made and run says something about the machine, and nothing about the code.
+settings.register_profile(
+    "any-machine",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any-machine")
 
 AZURITE_ACCOUNT = "devstoreaccount1"
 # Azurite's published key: https://learn.microsoft.com/azure/storage/common/storage-use-azurite

@@ -28,7 +28,7 @@ class GcsCalls:
 
     def intake(self, request: Request) -> Intake:
         """Return the session's running digests for its content, and something that collects for everything else."""
-        if request.path.startswith(_SESSIONS) and request.method == "PUT":
+        if request.path.startswith(_SESSIONS) and request.method in ("PUT", "POST"):  # Google's Go client posts
             return self._sessions[request.path][2]
         return Collected()
 

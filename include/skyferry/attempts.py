@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -60,15 +61,26 @@ class Attempts:
         Raises:
             RetryableError: The last one, when the attempts or the time are used up.
         """
+        started = time.monotonic()
+        failed: list[RetryableError] = []
+        try:
+            return await function()
+        except on as error:
+            failed.append(error)
+        # Retrying is prepared only now: it costs more than handing a small object's request on does.
+        passed_seconds = time.monotonic() - started
+        deadline = stop_never if takes_long else stop_after_delay(max(MAX_SECONDS - passed_seconds, 0))
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(on),
-            stop=stop_after_attempt(MAX_ATTEMPTS) | (stop_never if takes_long else stop_after_delay(MAX_SECONDS)),
+            stop=stop_after_attempt(MAX_ATTEMPTS) | deadline,
             wait=_wait_seconds,
             before_sleep=self._count,
             reraise=True,
         )
 
         async def attempt() -> _Result:  # tenacity awaits what is declared async, and a lambda is not
+            if failed:
+                raise failed.pop()  # the attempt that was made above, which decides on the wait before the next one
             return await function()
 
         return await retrying(attempt)

@@ -338,6 +338,11 @@ class Route(BaseModel):
             raise reason_error(f"kind files is for local folders, and source is {source.url}; expected kind objects")
         if isinstance(value, DetectQueue) and kind != "s3":
             raise reason_error(f"kind sqs is for sources in S3, and source is {source.url}")
+        if isinstance(value, DetectQueue) and "select" in info.data and info.data["select"].min_age_seconds:
+            raise reason_error(
+                "kind sqs does not go with select.min_age_seconds: a queue tells of an object only once, as soon as it"
+                " is whole"
+            )
         return value
 
     @field_validator("schedule", mode="after")

@@ -3,6 +3,7 @@
     what was to be copied     batch by batch, each object with the receipt that counts, or none yet
     what was taken over       receipts that an earlier plan of the run left
     what was not copied       skipped and refused objects, with the reason
+    what a queue told of      the receipts of a run that consumed one, which has no plan
 
 A page costs the records it shows, and some that its filter leaves out; memory holds one batch.
 """
@@ -20,6 +21,7 @@ from skyferry.urls import Location
 
 PENDING = "pending"
 BEGINNING = "0.0"
+_QUEUE_RECEIPTS = "queue/receipts/"
 _MAX_GROUPS_READ = 16
 """Of records, for one page: a filter that matches little must not read a whole run."""
 
@@ -72,7 +74,10 @@ async def read_objects(
     limit: int = 50,
     cursor: str = BEGINNING,
 ) -> ObjectPage:
-    """Return a page of the newest plan of a run; an empty one if there is no plan.
+    """Return a page of the newest plan of a run; an empty one if there is none.
+
+    A run that consumed a queue has none: its receipts are shown as they were written, so an object that two messages
+    told of, or that was tried again, is there twice.
 
     Args:
         is_finished: The run is over: an object without a receipt has failed, and is not pending.
@@ -141,7 +146,8 @@ async def _groups(records: StateFolder, *, is_finished: bool) -> list[_Group]:
     """Return the groups of the newest plan, in the order in which they are shown; none is read yet."""
     _, number = await records.plan_numbers()
     if not number:
-        return []
+        names = await records.names(_QUEUE_RECEIPTS)
+        return [_Group(records=records, folder="", is_finished=is_finished, record=name) for name in names]
     folder = plan_folder(number)
     plan = (await records.read(f"{folder}plan.json"))[0]
     batches = [

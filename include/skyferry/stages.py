@@ -128,7 +128,7 @@ async def plan_transfer(
         # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
         earlier = await _receipts_of_plan(records, newest_whole)
         writer = _PlanWriter(records, newest + 1, request)
-        planner = Planner(request, source, destination, destination_exists=exists)
+        planner = Planner(_once_claimed(request, handover), source, destination, destination_exists=exists)
         async for decision in planner.decisions():
             await writer.add(decision, earlier.pop(decision.source.key, None))
         for receipt in earlier.values():
@@ -149,6 +149,12 @@ async def _claim(request: TransferRequest, handover: Handover) -> Claimed:
         return selected.counts(info, info.key, now=now)
 
     return await asyncio.to_thread(claim_files, claiming, takes=takes)
+
+
+def _once_claimed(request: TransferRequest, handover: Handover) -> TransferRequest:
+    """Ask claimed files for no age: each was old enough when it was claimed, and being moved made it young again."""
+    is_claimed = handover.claiming(request.source_location) is not None and not request.dry_run
+    return request.model_copy(update={"min_age_seconds": 0}) if is_claimed else request
 
 
 def _unclaimed(claimed: Claimed) -> Iterator[PlannedObject]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_bridge.arrival_assets import announce_arrivals
 from airflow_bridge.queue_setup import flows_of_routes, queue_setup_from_run
 from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_metrics import send_metrics
@@ -55,8 +57,10 @@ class ReportConsumptionOperator(TransferStageOperator):
         )
         report = self.run_coroutine(coroutine)
         self._remember(setup, stores, report)
-        for route in setup.routes:
-            send_metrics(report.of_route(route.id))
+        for share in (report.of_route(route.id) for route in setup.routes):
+            send_metrics(share)
+            # A task that fails announces nothing, whichever of its routes is to blame: the next run tells of it.
+            announce_arrivals(context, replace(share, state=report.state))
         for line in consumption_lines(report):
             self.log.info("%s", line)
         if report.state != "success":

@@ -12,6 +12,7 @@ from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
 from airflow_bridge.transfer_lineage import Flow, flow_of, lineage_of
 from airflow_bridge.transfer_setup import TransferSetup, places_of_run, setup_from_run
+from operators.transfer_links import ObjectsLink, TransferLink
 from skyferry.errors import TransferError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class TransferStageOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ()
+    operator_extra_links = (TransferLink(), ObjectsLink())
 
     def __init__(self, *, route_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
+from airflow_bridge.arrival_assets import arrival_links
 from operators.consumption_report import ReportConsumptionOperator
 from operators.transfer_consume import ConsumeQueueOperator
 from operators.transfer_stage import REPORT_TASK_ID
@@ -45,6 +46,7 @@ def build_consume_dag(dag_id: str, queue: QueueGroup) -> DAG:
             route_ids=route_ids,
             queue_url=queue_url,
             consumers=queue.detect.consumers,
+            **arrival_links(dag_id, queue.route_ids),
             **retry_settings(),
         )
         consume >> report

@@ -108,11 +108,11 @@ def _path_of(url: str) -> str:
 def _refuse_other_sites(request: Request) -> None:
     """Refuse a change that another site made the caller's browser send, with the session it keeps for Airflow.
 
-    Browsers say where a request comes from; whoever sends neither header is no browser.
+    Browsers say where a request comes from, older ones by `Origin` only; whoever sends neither is no browser.
     """
     if request.method in _SAFE_METHODS:
         return
-    origin = request.headers.get("origin")
-    is_same_host = origin is None or origin.partition("://")[2] == request.headers.get("host")
-    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"} or not is_same_host:
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    is_of_here = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    if site not in {"same-origin", "none"} if site is not None else not is_of_here:
         raise HTTPException(403, "a session of the web UI cannot be used from another site; send a token instead")

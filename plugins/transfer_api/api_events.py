@@ -63,8 +63,9 @@ def _concerns(route: Route, records: Iterable[ObjectRecord]) -> bool:
         for record in records
         if record.bucket == source.bucket and record.key.startswith(source.prefix)
     )
+    wanted = request.object_filter
     # An object of exactly this key counts, even if the key could also be read as a glob.
-    return any(key == request.data or request.selection.matches(key) for key in keys)
+    return any(wanted.names(key) or (key == request.data and wanted.includes(key)) for key in keys)
 
 
 def _ring_all(airflow: AirflowApi, routes: Iterable[Route]) -> list[Ring]:

@@ -16,7 +16,7 @@ from skyferry.history.statistics import Grouping, Statistics, compute_statistics
 from transfer_api.api_caller import Caller, SignedIn
 from transfer_api.api_models import StatisticsAnswer
 from transfer_api.api_problems import responses
-from transfer_api.api_threads import in_thread
+from transfer_api.api_threads import in_slow_thread
 
 router = APIRouter(prefix="/statistics", tags=["statistics"])
 
@@ -38,7 +38,7 @@ async def get_statistics(
     The first question about a period costs Airflow one request for each run; later ones only what has changed.
     """
     begin = datetime.now(UTC) - _span(since)
-    statistics = await in_thread(lambda: _statistics(caller, begin, by, route))
+    statistics = await in_slow_thread(lambda: _statistics(caller, begin, by, route))
     return StatisticsAnswer.of(statistics)
 
 

@@ -14,15 +14,21 @@ import anyio
 import anyio.to_thread
 
 MAX_CALLS_AT_ONCE = 8
+MAX_SLOW_CALLS_AT_ONCE = 2
 
 _Result = TypeVar("_Result")
 
 
 @cache
-def _limiter() -> anyio.CapacityLimiter:
-    return anyio.CapacityLimiter(MAX_CALLS_AT_ONCE)
+def _limiter(calls_at_once: int) -> anyio.CapacityLimiter:
+    return anyio.CapacityLimiter(calls_at_once)
 
 
 async def in_thread(call: Callable[[], _Result]) -> _Result:
     """Return the result of a call that blocks; others are served meanwhile."""
-    return await anyio.to_thread.run_sync(call, limiter=_limiter())
+    return await anyio.to_thread.run_sync(call, limiter=_limiter(MAX_CALLS_AT_ONCE))
+
+
+async def in_slow_thread(call: Callable[[], _Result]) -> _Result:
+    """Return the result of a call that may take minutes; however many wait for one, quick calls go on beside them."""
+    return await anyio.to_thread.run_sync(call, limiter=_limiter(MAX_SLOW_CALLS_AT_ONCE))

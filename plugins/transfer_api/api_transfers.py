@@ -11,11 +11,11 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from skyferry.errors import AirflowRefusedError, AirflowUnreachableError, UnknownRunError
 from skyferry.history.run_control import cancel_run, retry_run, start_run
-from skyferry.history.run_history import RunHistory
 from skyferry.history.run_progress import ProgressReader
 from skyferry.history.transfer_run import ON_DEMAND_DAG_ID, ROUTE_DAG_PREFIX, TransferRun, is_transfer_dag
 from skyferry.run_objects import BEGINNING
 from transfer_api.api_caller import Caller, SignedIn
+from transfer_api.api_history import CallerHistory
 from transfer_api.api_models import (
     DagId,
     Limit,
@@ -80,14 +80,14 @@ async def list_transfers(
     limit: Annotated[Limit, Query()] = 20,
 ) -> RunList:
     """List runs with what they did, the newest first. Costs Airflow one request for each run."""
-    runs = await in_thread(lambda: RunHistory(caller.airflow()).latest(limit=limit, route=route, since=since))
+    runs = await in_thread(lambda: CallerHistory(caller).latest(limit=limit, route=route, since=since))
     return RunList(runs=[RunSummary.of(run) for run in runs])
 
 
 @router.get("/{dag_id}/{run_id}", responses=responses(404), summary="Show a run")
 async def get_transfer(caller: SignedIn, dag_id: DagInPath, run_id: RunInPath) -> RunDetail:
     """Show one run with its parameters, report, tasks and progress."""
-    return await in_thread(lambda: _detail(caller.airflow(), dag_id, run_id))
+    return await in_thread(lambda: _detail(CallerHistory(caller), dag_id, run_id))
 
 
 @router.get("/{dag_id}/{run_id}/objects", responses=responses(404, 502), summary="List the objects of a run")
@@ -110,7 +110,7 @@ async def list_objects(
     """
     from airflow_bridge.run_records import objects_of_run
 
-    run = await in_thread(lambda: _run(caller.airflow(), dag_id, run_id))
+    run = await in_thread(lambda: _run(CallerHistory(caller), dag_id, run_id))
     page = await in_thread(lambda: objects_of_run(run, outcome=outcome, limit=limit, cursor=cursor))
     return ObjectList.model_validate(page, from_attributes=True)
 
@@ -120,8 +120,8 @@ async def cancel_transfer(caller: SignedIn, dag_id: DagInPath, run_id: RunInPath
     """Stop a run. What was copied by then is whole, and stays."""
 
     def cancel() -> TransferRun:
-        airflow = caller.airflow()
-        return cancel_run(airflow, _run(airflow, dag_id, run_id))
+        history = CallerHistory(caller)
+        return cancel_run(history.api, _run(history, dag_id, run_id))
 
     return RunSummary.of(await in_thread(cancel))
 
@@ -131,8 +131,8 @@ async def retry_transfer(caller: SignedIn, dag_id: DagInPath, run_id: RunInPath,
     """Let a finished run run again under its id; what was copied is not copied again."""
 
     def retry() -> TransferRun:
-        airflow = caller.airflow()
-        return retry_run(airflow, _run(airflow, dag_id, run_id), failed_only=body.only_failed)
+        history = CallerHistory(caller)
+        return retry_run(history.api, _run(history, dag_id, run_id), failed_only=body.only_failed)
 
     return RunSummary.of(await in_thread(retry))
 
@@ -183,17 +183,16 @@ def _earlier(airflow: AirflowApi, conf: dict[str, object], run_id: str) -> Trans
     return None
 
 
-def _run(airflow: AirflowApi, dag_id: str, run_id: str) -> TransferRun:
+def _run(history: CallerHistory, dag_id: str, run_id: str) -> TransferRun:
     if not is_transfer_dag(dag_id):
         raise UnknownRunError(f'"{dag_id}" is no DAG of transfers')
-    history = RunHistory(airflow)
-    return history.with_report(airflow.run(dag_id, run_id))
+    return history.with_report(history.api.run(dag_id, run_id))
 
 
-def _detail(airflow: AirflowApi, dag_id: str, run_id: str) -> RunDetail:
+def _detail(history: CallerHistory, dag_id: str, run_id: str) -> RunDetail:
     from airflow_bridge.run_records import local_records_folder
 
-    run = _run(airflow, dag_id, run_id)
+    run, airflow = _run(history, dag_id, run_id), history.api
     progress = ProgressReader(airflow, run, records=local_records_folder()).read()
     return RunDetail.assembled(
         run, parameters=airflow.conf(dag_id, run_id), progress=progress, tasks=airflow.tasks(dag_id, run_id)

@@ -78,6 +78,14 @@ def start(client: httpx.Client, parameters: dict[str, Any], *, key: str = "") ->
         time.sleep(1)
 
 
+def wait_for_dag(clients: Clients, route_id: str) -> None:
+    """Wait until Airflow has parsed a new route."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not clients.op.get(f"/routes/{route_id}").json().get("is_known_to_airflow"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 def path_of(run: dict[str, Any]) -> str:
     return f"/transfers/{run['dag_id']}/{run['run_id']}"
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Clients, path_of, problem, start
+from tests.api.conftest import Clients, path_of, problem, start, wait_for_dag
 from tests.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.slow
@@ -63,6 +62,18 @@ def test_a_transfer_is_started_watched_looked_into_and_added_up(
     assert (sums["total"]["runs"]["success"], sums["total"]["bytes_copied"]) == (2, 70)
     assert sums["total"]["skipped_by_reason"] == {"identical": 7}
     assert [group["name"] for group in sums["groups"]] == ["looked-into"]
+
+
+def test_the_tasks_of_a_run_lead_to_it_on_the_page(
+    clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
+) -> None:
+    fill(airflow_services, "linked", ["a.txt"])
+    run = until_over(start(clients.user, parameters(airflow_services, "linked")))
+    tasks = f"{airflow_services.url}/api/v2/dags/{run['dag_id']}/dagRuns/{run['run_id']}/taskInstances"
+    for task in ("report/links", "copy/links?map_index=0"):
+        links = clients.user.get(f"{tasks}/{task}").raise_for_status().json()["extra_links"]
+        assert links["Transfer"].startswith(f"/transfer/v1/page/#/runs/{run['dag_id']}/"), links
+        assert links["Objects"] == links["Transfer"] + "?at=objects"
 
 
 def objects_of(clients: Clients, run: dict[str, Any], **query: Any) -> list[dict[str, Any]]:
@@ -136,6 +147,7 @@ id: bell
 source: {url: "s3://bell-shop/orders/"}
 destination: {url: "s3://bell-archive/orders/"}
 data: "**/*.csv"
+select: {exclude: ["tmp/**"]}
 """
 
 
@@ -156,6 +168,7 @@ def test_events_ring_once_for_the_routes_they_concern(
         text = json.dumps(CREATED)
         for other in (
             text.replace("1.csv", "1.txt"),
+            text.replace("2026/1.csv", "tmp/1.csv"),
             text.replace("bell-shop", "x-shop"),
             text.replace("Created", "Removed"),
         ):
@@ -166,10 +179,3 @@ def test_events_ring_once_for_the_routes_they_concern(
         problem(clients.user.post("/events", content="no event"), 422, "UnreadableEvent")
     finally:
         clients.op.delete("/routes/bell")
-
-
-def wait_for_dag(clients: Clients, route_id: str) -> None:
-    deadline = time.monotonic() + 120
-    while not clients.op.get(f"/routes/{route_id}").json().get("is_known_to_airflow"):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bench.contenders import CONTENDERS, Work
+from bench.dag_run_overhead import overhead_rows, seconds_by_step
 from bench.experiments import FULL, QUICK, Experiment, Rule, experiments
 from bench.process_cost import ProcessCost, ProgramFailedError, run_program
 from bench.report import Report, margin, markdown
@@ -107,8 +108,27 @@ def test_the_report_names_every_row_and_survives_json():
         measured_at=datetime(2026, 1, 1, tzinfo=UTC),
         outcomes=[outcome([1.0], [2.0], CPU)],
         figures=[],
+        note="The machine was busy.",
     )
     values = report.to_json(machine={"cores": 2, "load_average": [1], "system": "s", "python": "p", "versions": {}})
     assert json.loads(json.dumps(values)) == values
     text = markdown(values, picture="x.png")
+    assert "**The machine was busy.**" in text
     assert "S3 -> Azure, 10 x 1 KiB, sink: CPU seconds | 1 | 2 rclone, 64 transfers | 0.5 | <= 0.9 | yes |" in text
+
+
+def test_the_steps_of_a_dag_run_end_with_the_commit():
+    def at(second: float) -> datetime:
+        return datetime.fromtimestamp(1_700_000_000 + second, UTC)
+
+    seconds = seconds_by_step(at(0), {"plan": (at(1), at(3)), "copy": (at(3.5), at(5)), "report": (at(6), at(7))})
+    assert seconds == {
+        "trigger until plan begins": 1,
+        "plan": 2,
+        "until copy begins": 0.5,
+        "copy": 1.5,
+        "trigger to commit": 5,
+    }
+    *steps, whole = overhead_rows(seconds)
+    assert all(row["met"] is None and row["target"] == "stated" for row in steps)
+    assert (whole["ours"], whole["rival"], whole["met"]) == (5, 3.0, False)

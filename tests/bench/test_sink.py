@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,3 +134,18 @@ def test_requests_are_counted_until_the_destination_is_emptied(ground):
 def test_work_names_its_source():
     work = Work(source="s3", destination="az", count=5, size_bytes=7)
     assert (work.bucket, work.pair) == ("source-5x7", "S3 -> Azure")
+
+
+def test_a_session_of_google_s_go_client_is_told_to_go_on_with_200(ground):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    start = f"{ground.sink_url}/upload/storage/v1/b/counted/o?uploadType=resumable&name=key"
+    with opener.open(urllib.request.Request(start, b"{}", method="POST"), timeout=30) as answer:
+        session = answer.headers["Location"]
+    first = {"Content-Range": "bytes 0-3/*", "X-GUploader-No-308": "yes"}
+    with opener.open(urllib.request.Request(session, b"abcd", first, method="POST"), timeout=30) as answer:
+        assert answer.headers["X-Http-Status-Code-Override"] == "308"
+        assert answer.headers["Range"] == "bytes=0-3"
+    last = {"Content-Range": "bytes 4-5/6", "X-GUploader-No-308": "yes"}
+    with opener.open(urllib.request.Request(session, b"ef", last, method="POST"), timeout=30) as answer:
+        stored = json.load(answer)
+    assert (stored["name"], stored["size"]) == ("key", "6")

@@ -98,6 +98,7 @@ def _told(
         buckets={"s3": source, "other": destination},
         folder=tmp_path,
         state=tmp_path / "state",
+        events=source,
         originals=originals,
     )
     is_good = story.play(step)

@@ -16,15 +16,17 @@ ROUTE = "orders_to_lake"
 DAG_ID = f"transfer__{ROUTE}"
 
 
-def events() -> list[dict[str, Any]]:
-    """Return the extras of all events of the route's asset, in order."""
+def events(route_id: str = ROUTE) -> list[dict[str, Any]]:
+    """Return the extras of all events of a route's asset, in order."""
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     query = select(AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
     with create_session() as session:
-        return list(session.scalars(query.where(AssetModel.name == f"{DAG_ID}.arrived").order_by(AssetEvent.id)))
+        return list(
+            session.scalars(query.where(AssetModel.name == f"transfer__{route_id}.arrived").order_by(AssetEvent.id))
+        )
 
 
 class Shop:

@@ -17,9 +17,11 @@ import pytest
 
 from tests.e2e.buckets import Bucket
 from tests.e2e.conftest import SECRET, Buckets, Emulators, Ended, Runner
+from tests.e2e.test_arrivals import events as arrivals
 
 DAG_FILE = """
 from airflow.sdk import DAG
+from airflow_bridge.arrival_assets import arrival_links
 from operators.consumption_report import ReportConsumptionOperator
 from operators.transfer_consume import ConsumeQueueOperator
 from sensors.sqs_object_events import SqsObjectEventsSensor
@@ -32,7 +34,8 @@ CONSUMERS = (
     "ConsumeQueueOperator.partial(task_id='copy', route_ids={routes}, queue_url='{url}', retries=0,"
     " options={{'wait_seconds': 2, {options}}}).expand(slot=[0, 1])"
     " >> ReportConsumptionOperator("
-    "task_id='report', route_ids={routes}, queue_url='{url}', consumers=2, retries=0)"
+    "task_id='report', route_ids={routes}, queue_url='{url}', consumers=2, retries=0,"
+    " **arrival_links('queue', {routes}))"
 )
 ROUTE = """
 id: {id}
@@ -181,8 +184,11 @@ def test_sensor_and_consumers_bring_notified_objects_to_every_destination(
     assert (report["state"], report["objects_copied"], report["objects_planned"]) == ("success", 60, 60)
     assert {route: one["objects_copied"] for route, one in report["by_route"].items()} == {"route_0": 30, "route_1": 30}
     assert report["messages"] == {"received": 31, "deleted": 31}
+    announced = [arrivals(route_id)[-1] for route_id in ("route_0", "route_1")]
+    assert [one["objects_copied"] for one in announced] == [30, 30]
+    assert [one["destination"] for one in announced] == [container.url, folder.url]
     assert SECRET not in ended.log
-    assert not [key for key in content if key in json.dumps([results, report])], "names stay out of XCom"
+    assert not [key for key in content if key in json.dumps([results, report, announced])], "names stay out of XCom"
 
 
 def test_a_consumer_that_leaves_something_undone_fails_with_one_message(
@@ -190,6 +196,7 @@ def test_a_consumer_that_leaves_something_undone_fails_with_one_message(
 ) -> None:
     source, destination = buckets.new("s3"), buckets.new("file")
     queue.listen(source)
+    before = len(arrivals("route_0"))
     source.put("a\\b", b"a name the folder takes")
     source.put("x/", b"a marker with content, which no folder can hold")
     ended = run(consumers(routes((source, destination)), queue))
@@ -202,6 +209,10 @@ def test_a_consumer_that_leaves_something_undone_fails_with_one_message(
     assert report is not None
     assert (report["state"], report["objects_copied"], report["objects_refused"]) == ("failed", 1, 1)
     assert report["messages"]["quarantined"] == 1
+    assert len(arrivals("route_0")) == before, "what a failed run copied is announced by the next one"
+    source.put("b", b"all is well")
+    assert run(consumers(repr(["route_0"]), queue)).state == "success"
+    assert [one["objects_copied"] for one in arrivals("route_0")[-1]["failed_runs_before"]] == [1]
 
 
 def test_a_wrong_option_is_one_message_and_the_report_misses_the_consumers(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from skyferry.errors import AccessDeniedError
 from skyferry.objects import ObjectInfo
+from skyferry.records import Outcome, Receipt
 from skyferry.run_objects import BEGINNING, RunObject, read_objects
+from skyferry.state import StateFolder
+from skyferry.stores.local import LocalStore
 from tests.engine.conftest import Workshop
 from tests.engine.meddling import MeddledStore
 
@@ -91,3 +95,16 @@ async def test_a_dry_run_shows_what_it_would_not_copy_and_a_run_without_a_plan_n
     assert await objects_of(workshop) == []
     await workshop.plan(dry_run=True)
     assert outcomes(await objects_of(workshop)) == {"b": "skipped"}
+
+
+async def test_a_run_that_consumed_a_queue_shows_its_receipts(workshop: Workshop) -> None:
+    run = workshop.arguments("run", {})["run"]
+    receipt = Receipt(
+        key="a", destination_key="a", outcome=Outcome.COPIED, reason="new", size_bytes=7, source_etag="e", attempt=1
+    )
+    state = StateFolder(LocalStore(workshop.state), run.folder)
+    await LocalStore(workshop.state).create_bucket()
+    for slot, key in enumerate(("a", "b")):
+        name = f"queue/receipts/orders/{slot:05d}/try-01-00000.ndjson"
+        await state.write(name, [replace(receipt, key=key).to_json()])
+    assert outcomes(await objects_of(workshop, limit=1)) == {"a": "copied", "b": "copied"}

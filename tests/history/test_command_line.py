@@ -153,3 +153,24 @@ def test_an_unknown_route_or_run_is_one_line_and_exit_code_2(transfer: Transfer)
         assert (done.returncode, done.stdout) == (2, "")
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_an_audit_confirms_what_is_there_and_names_what_is_not(transfer: Transfer, folders: Folders) -> None:
+    source, destination = folders(3)
+    done = transfer("run", "--id", "audited", *places((source, destination)), "--wait", "--json")
+    ran = document(done, "transfer run")
+    good = transfer("audit", ran["run_id"])
+    assert good.returncode == 0, good.stderr
+    assert re.search(r"^confirmed +3 \(3 readback\)", good.stdout, re.MULTILINE)
+    (destination / "file-0.bin").unlink()
+    (destination / "file-1.bin").write_bytes(b"9876543210")
+    bad = transfer("audit", ran["run_id"], "--json")
+    assert bad.returncode == 1
+    found = document(bad, "transfer audit")
+    assert (found["state"], found["objects_audited"], found["objects_confirmed"]) == ("failed", 3, 1)
+    assert found["differences_by_kind"] == {"missing": 1, "other_content": 1}
+    assert any(f"file://{destination}/file-0.bin was copied by this run" in text for text in found["differences"])
+    listed = document(transfer("status", "--limit", "100", "--json"), "transfer status")["runs"]
+    assert "audit" not in {run["dag_id"] for run in listed}, "an audit is no transfer"
+    unknown = transfer("audit", "nope")
+    assert (unknown.returncode, unknown.stdout) == (2, "")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 
@@ -57,6 +59,20 @@ def test_stopping_cancels_and_waits_for_the_clean_up():
         runner.run(cleaned_up_after(30, trace))
     assert trace == ["cleaned up"]
     assert time.monotonic() - started < 10
+
+
+def test_a_signal_handler_stops_it_while_the_loop_waits():
+    runner, trace = StageRunner(), []
+    before = signal.signal(signal.SIGTERM, lambda *_: runner.stop())
+    started = time.monotonic()
+    try:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(asyncio.CancelledError):
+            runner.run(cleaned_up_after(60, trace))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert trace == ["cleaned up"]
+    assert time.monotonic() - started < 30
 
 
 def test_stopping_before_the_start_runs_nothing():

@@ -210,6 +210,24 @@ async def test_only_what_the_route_names_is_ever_looked_at(yard: Yard, unmatched
         assert (result.messages["dead_lettered"], await yard.left(), len(dead)) == (3, 0, 3)
 
 
+async def test_a_route_s_selection_holds_for_events_too(yard: Yard) -> None:
+    await yard.build()
+    await yard.put_many({"a.csv": b"12", "a.part": b"12", "tmp/a.csv": b"12", "small.csv": b"1", "large.csv": b"123"})
+
+    conf = {"include": ["**/*.csv"], "exclude": ["tmp/"], "min_size_bytes": 2, "max_size_bytes": 2}
+    result = await yard.consume(conf=conf, back_off_seconds=600)
+
+    assert yard.arrived() == {"a.csv": b"12"}
+    assert result.counts == {"copied": 1, "skipped": 2, "refused": 0, "failed": 0, "deleted": 0}
+    assert (result.records["matched"], result.records["unmatched"]) == (3, 2)
+    rows = await yard.rows("queue/receipts/test/00000/")
+    assert {row["key"]: row["reason"] for row in rows if row["outcome"] == "skipped"} == {
+        "small.csv": "too_small",
+        "large.csv": "too_large",
+    }
+    assert await yard.left() == 2
+
+
 async def test_an_object_that_cannot_be_copied_keeps_its_message_until_it_was_tried_often_enough(yard: Yard) -> None:
     await yard.build(max_receives=3)
     await yard.put_many({"good": b"good", "bad": b"bad"})
@@ -401,6 +419,8 @@ async def test_what_a_queue_cannot_do_is_refused(yard: Yard) -> None:
     await yard.build()
     with pytest.raises(RequestError, match="dry_run"):
         await yard.consume(conf={"dry_run": True})
+    with pytest.raises(RequestError, match="has min_age_seconds 30, but a queue tells of an object only once"):
+        await yard.consume(conf={"min_age_seconds": 30})
     with pytest.raises(RequestError, match="expected an s3:// URL"):
         await yard.consume(conf={"source": "az://container/"})
     yard.queue_url += ".fifo"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 
@@ -70,3 +71,16 @@ async def test_work_that_takes_long_is_tried_again(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConnectionLostError):
         await Attempts().call(Scripted(ConnectionLostError("a")))
     assert await Attempts().call(Scripted(ConnectionLostError("a")), takes_long=True) == "done"
+
+
+async def test_the_time_of_the_first_attempt_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "MAX_SECONDS", 0.2)
+    function = Scripted(ConnectionLostError("a"), ConnectionLostError("b"))
+
+    async def slowly() -> str:
+        await asyncio.sleep(0.3)
+        return await function()
+
+    with pytest.raises(ConnectionLostError, match="a"):
+        await Attempts().call(slowly)
+    assert function.calls == 1

@@ -257,6 +257,10 @@ def test_a_queue_s_bounds_are_those_of_its_consumers(name: str) -> None:
         (GOOD + "detect: {kind: objects}\nmirror_deletes: true\n", "orders.yaml:6: mirror_deletes: needs a queue"),
         (GOOD + "max_deletes: 5\n", "orders.yaml:5: max_deletes: needs a queue"),
         (
+            GOOD + DETECT_QUEUE + "select: {min_age_seconds: 30}\n",
+            "orders.yaml:5: detect: kind sqs does not go with select.min_age_seconds",
+        ),
+        (
             GOOD + DETECT_QUEUE + "mirror_deletes: true\ncopy: {keep_source: false}\n",
             "orders.yaml:7: copy: keep_source is false and mirror_deletes is true",
         ),

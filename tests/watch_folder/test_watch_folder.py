@@ -84,6 +84,15 @@ async def test_only_what_is_selected_is_claimed(dock: Dock) -> None:
     assert (tree(dock.watched), tree(dock.done)) == ({"b.txt": b"b"}, {"a.csv": b"a"})
 
 
+async def test_a_file_that_is_old_enough_does_not_become_young_by_being_claimed(dock: Dock) -> None:
+    dock.drop("a.csv", b"a")
+    young = await dock.run("too early", min_age_seconds=3600)
+    assert (young.objects_planned, tree(dock.watched)) == (0, {"a.csv": b"a"})
+    await asyncio.sleep(3.1)
+    report = await dock.run("old enough", min_age_seconds=3)
+    assert (report.objects_copied, tree(dock.done)) == (1, {"a.csv": b"a"})
+
+
 async def test_a_dry_run_moves_nothing_and_creates_nothing(dock: Dock) -> None:
     dock.drop("a.csv", b"a")
     dock.notify = {"queue_url": f"{dock.yard.queue_url}-new", "create_queue": True}
@@ -183,7 +192,7 @@ async def test_a_missing_queue_is_created_when_the_route_says_so(dock: Dock) -> 
 async def test_a_queue_of_another_account_is_not_mistaken_for_the_one_that_was_created(dock: Dock) -> None:
     url = dock.yard.queue_url.replace("123456789012", "999999999999") + "-new"
     dock.notify = {"queue_url": url, "create_queue": True}
-    with pytest.raises(RequestError, match="creates its queues as .*123456789012"):
+    with pytest.raises(RequestError, match="its connection belongs to another account"):
         await dock.run()
 
 

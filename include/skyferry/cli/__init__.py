@@ -13,6 +13,7 @@ import typer
 
 from skyferry import __version__
 from skyferry.cli import config
+from skyferry.cli.audit import audit
 from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
@@ -42,6 +43,9 @@ app.command(epilog="Example: transfer statistic --since 7d --by route")(statisti
 app.command(epilog="Example: transfer cancel manual__2026-11-21")(cancel)
 app.command(epilog="Example: transfer retry manual__2026-11-21 --failed-only")(retry)
 app.command("demo-files", epilog="Example: transfer demo-files exchange/Watch --count 20 --rate 2")(demo_files)
+
+
+app.command(epilog="Example: transfer audit manual__2026-11-21 --readback")(audit)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue, TypeAdapter
 
+from skyferry.audit import Audit
 from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
@@ -89,6 +90,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer cancel": RunDocument,
     "transfer retry": RunDocument,
     "transfer statistic": StatisticsDocument,
+    "transfer audit": Audit,
 }
 """Command to the type of what it writes with `--json`."""
 

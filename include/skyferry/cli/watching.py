@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -16,8 +16,10 @@ from skyferry.errors import AirflowUnreachableError, printable
 
 if TYPE_CHECKING:
     from skyferry.history.airflow_api import AirflowApi
-    from skyferry.history.run_progress import ProgressReader, RunProgress
+    from skyferry.history.run_progress import RunProgress
     from skyferry.history.transfer_run import TransferRun
+
+_Answer = TypeVar("_Answer")
 
 POLL_SECONDS = 1.0
 LINE_SECONDS = 5.0
@@ -38,12 +40,25 @@ def watch(api: AirflowApi, run: TransferRun) -> TransferRun:
     reader = ProgressReader(api, run, records=api.access.records)
     with _display(printable(f"{run.route} {run.run_id}")) as show:
         while True:
-            progress = _read_patiently(reader)
+            progress = _patiently(reader.read)
             show(progress)
             if progress.run.is_finished:
                 break
             time.sleep(POLL_SECONDS)
     return RunHistory(api).with_report(progress.run)
+
+
+def watch_quietly(api: AirflowApi, run: TransferRun) -> TransferRun:
+    """Wait until a run is over and return it.
+
+    Raises:
+        AirflowUnreachableError: Airflow did not answer for a minute; the run goes on.
+    """
+    dag_id, run_id = run.dag_id, run.run_id
+    while not run.is_finished:
+        time.sleep(POLL_SECONDS)
+        run = _patiently(lambda: api.run(dag_id, run_id))
+    return run
 
 
 def progress_text(progress: RunProgress) -> str:
@@ -71,11 +86,11 @@ def _batches_text(progress: RunProgress) -> str:
     return f"batches: {counts_text(states)}" if len(progress.batches) > 1 else ""
 
 
-def _read_patiently(reader: ProgressReader) -> RunProgress:
+def _patiently(ask: Callable[[], _Answer]) -> _Answer:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return reader.read()
+            return ask()
         except AirflowUnreachableError:
             if time.monotonic() > deadline:
                 raise

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -20,6 +21,9 @@ from typing import Self
 from watchfiles import Change, awatch
 
 from skyferry.keys import is_temporary_name
+
+# It logs each change as news, and a busy folder has many.
+logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 MIN_SECONDS = 0.5
 """No wait is shorter, so that many new files are seen in one look."""

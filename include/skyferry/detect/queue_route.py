@@ -24,7 +24,8 @@ class QueueRoute:
 
     Raises:
         RequestError: The source is not S3; or the request is a dry run, since a queue cannot be read without
-            consequences; or it moves objects and mirrors deletions, which would delete what was moved.
+            consequences; or it moves objects and mirrors deletions, which would delete what was moved; or it asks for
+            a minimum age, for which messages would have to be handed out again and again.
     """
 
     request: TransferRequest
@@ -42,6 +43,12 @@ class QueueRoute:
         if self.request.dry_run:
             raise RequestError(
                 f'route "{self.id}": dry_run is set, but a queue cannot be read without consequences',
+                hint="leave it out",
+            )
+        if self.request.min_age_seconds:
+            raise RequestError(
+                f'route "{self.id}" has min_age_seconds {self.request.min_age_seconds}, but a queue tells of an object'
+                " only once, as soon as it is whole",
                 hint="leave it out",
             )
         if self.mirror_deletes and not self.request.keep_source:

@@ -10,7 +10,7 @@ web page) takes it from here:
     run_history      RunHistory(api, cache): latest(limit=, route=), run(run_id), stream(since=)
     run_progress     read_progress(api, run) -> RunProgress: where a run is, by task instances
     statistics       compute_statistics(runs, since=, route=, group_by=) -> Statistics: the only place that adds up
-    run_control      start_run, cancel_run, retry_run: what changes runs
+    run_control      start_run, cancel_run, retry_run, start_audit: what changes runs
 
 For example:
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skyferry.attempts import Attempts
-from skyferry.detect.sqs_queue import MAX_BATCH
+from skyferry.detect.sqs_queue import MAX_BATCH, QueueMissingError
 from skyferry.errors import PermanentError, RequestError, RetryableError, TransferError
 from skyferry.notify.messages import Arrival, Shape, message_body
 from skyferry.notify.outgoing_queue import OutgoingQueue, Refusal
@@ -39,16 +39,19 @@ class QueueNotifier:
             AccessDeniedError: The queue may not be looked at or created.
         """
         attempts = Attempts()
-        if await attempts.call(self._queue.exists):
+        if self._creates_queue and not is_rehearsal:
+            await attempts.call(self._queue.create_if_missing)
             return
-        if not self._creates_queue:
+        try:
+            await attempts.call(self._queue.state)
+        except QueueMissingError:
+            if self._creates_queue:
+                return
             raise RequestError(
                 f"there is no queue {self._queue.url}, which destination.notify names",
                 hint="create it, correct notify.queue_url or its connection, or set notify.create_queue; "
                 "nothing was copied",
-            )
-        if not is_rehearsal:
-            await attempts.call(self._queue.create)
+            ) from None
 
     async def tell(self, arrivals: Sequence[Arrival]) -> list[TransferError | None]:
         """Send a message for each object; never raises for what concerns single messages or the queue.

@@ -55,6 +55,7 @@ const OUTCOMES = {
   report_missing: "report missing",
   running: "running",
   queued: "queued",
+  none: "waiting",
 };
 
 export function badge(outcome) {

@@ -1,12 +1,14 @@
 // The routes: what they are, how their last runs went, and when the next one is.
 
-import { get, runHash } from "./api.js";
+import { get, runHash, runPath } from "./api.js";
 import { sparkline } from "./charts.js";
 import { airflowLink, badge, element, link, section, table } from "./dom.js";
+import { progress } from "./progress.js";
 import { ago, bytes, count, moment, share } from "./words.js";
 
 const SPAN = "30d";
 const REFRESH_SECONDS = 15;
+const MAX_WATCHED = 5;
 
 export async function showRoutes() {
   const [routes, statistics, latest] = await Promise.all([
@@ -21,10 +23,11 @@ export async function showRoutes() {
     runs.get(run.route).push(run);
   }
   const active = latest.runs.filter((run) => run.state === "running" || run.state === "queued");
+  const watched = await Promise.all(active.slice(0, MAX_WATCHED).map((run) => get(runPath(run))));
   return {
     elements: [
       ...problems(routes.problems),
-      active.length ? section("Under way", activeTable(active)) : "",
+      active.length ? section("Under way", activeTable(active, watched)) : "",
       section("Routes", table(
         "Routes", ["Route", "State", "Last run", "Next run", "#Success", "#Objects", "#Bytes", "Last runs"],
         routes.routes.map((route) => row(route, numbers.get(route.id), runs.get(route.id) ?? [])),
@@ -32,7 +35,7 @@ export async function showRoutes() {
       )),
       element("p", { class: "quiet" }, "Success, objects and bytes are those of the last 30 days."),
     ],
-    refreshSeconds: active.length ? 4 : REFRESH_SECONDS,
+    refreshSeconds: active.length ? 5 : REFRESH_SECONDS,
   };
 }
 
@@ -70,11 +73,13 @@ function state(route) {
   return airflowLink(dag, element("span", { class: `badge ${route.is_paused ? "paused" : "active"}` }, route.is_paused ? "paused" : "active"));
 }
 
-function activeTable(runs) {
-  return table("Under way", ["Run", "State", "Began"], runs.map((run) => [
+function activeTable(runs, watched) {
+  const byId = new Map(watched.map((run) => [run.run_id, run]));
+  return table("Under way", ["Run", "State", "Began", "Progress"], runs.map((run) => [
     link(runHash(run), run.route),
     badge(run.outcome),
     ago(run.started_at ?? run.run_after),
+    byId.has(run.run_id) ? progress(byId.get(run.run_id).progress) : "",
   ]));
 }
 

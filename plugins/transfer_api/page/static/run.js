@@ -2,12 +2,13 @@
 
 import { get, post, runPath } from "./api.js";
 import { airflowLink, badge, element, facts, section, table } from "./dom.js";
+import { progress } from "./progress.js";
 import { bytes, count, counts, moment, rate, seconds } from "./words.js";
 
 const OUTCOMES = ["", "copied", "skipped", "refused", "failed", "pending"];
-const chosen = { run: "", outcome: "" };
+const chosen = { run: "", outcome: "", seen: "" };
 
-export async function showRun(dagId, runId) {
+export async function showRun(dagId, runId, query) {
   const run = await get(runPath({ dag_id: dagId, run_id: runId }));
   const key = `${dagId}/${runId}`;
   if (chosen.run !== key) Object.assign(chosen, { run: key, outcome: "" });
@@ -18,22 +19,29 @@ export async function showRun(dagId, runId) {
       element("p", { class: "title" }, element("strong", {}, run.route), " ", badge(run.outcome),
         run.is_dry_run ? " dry run" : "", actions(run, isOver)),
       problems(run.report),
-      progress(run, isOver),
+      isOver ? "" : progress(run.progress),
       section("Numbers", numbers(run)),
       section("Tasks", table("Tasks", ["Task", "State", "#Tries", ""], inOrder(run.tasks).map((task) => [
-        task.name, badge(task.state), count(task.try_number), airflowLink(task.airflow_path, "Log"),
+        task.name, badge(task.state), count(task.try_number), task.try_number ? airflowLink(task.airflow_path, "Log") : "",
       ]), { empty: "No task has begun." })),
       objects,
       section("Parameters", facts(Object.entries(run.parameters).map(([name, value]) =>
         [name, typeof value === "string" ? value : JSON.stringify(value)]))),
     ],
     refreshSeconds: isOver ? 0 : 2,
+    draw: () => showPlace(query.get("at"), key, objects),
   };
 }
 
 const ORDER = ["detect", "plan", "copy", "consume", "report"];
 
 const inOrder = (tasks) => [...tasks].sort((one, other) => ORDER.indexOf(one.task_id) - ORDER.indexOf(other.task_id));
+
+// An address may name a part of the page to begin at; once there, people stay where they have scrolled to.
+function showPlace(place, key, objects) {
+  if (place === "objects" && chosen.seen !== key) objects.scrollIntoView();
+  chosen.seen = key;
+}
 
 function numbers(run) {
   const report = run.report ?? {};
@@ -57,21 +65,6 @@ function numbers(run) {
     ["Run", airflowLink(run.airflow_path, run.run_id)],
     ["Note", run.note],
   ]);
-}
-
-function progress(run, isOver) {
-  const now = run.progress;
-  if (isOver) return "";
-  const total = now.bytes_total ?? 0;
-  const done = total ? Math.min(now.bytes_done / total, 1) : null;
-  const text = now.objects_total === null
-    ? `${now.phase}: ${count(now.objects_done)} objects, ${bytes(now.bytes_done)}`
-    : `${now.phase}: ${count(now.objects_done)} of ${count(now.objects_total)} objects,`
-      + ` ${bytes(now.bytes_done)} of ${bytes(now.bytes_total)}`;
-  const more = [rate(now.bytes_per_second), now.seconds_left === null ? "" : `${seconds(now.seconds_left)} left`].filter(Boolean);
-  return element("div", { class: "progress" },
-    element("progress", { max: "1", value: done, "aria-label": "Bytes copied" }),
-    element("span", {}, [text, ...more].join(" - ")));
 }
 
 function problems(report) {
