@@ -408,6 +408,7 @@ def receipt_of(planned: PlannedObject, outcome: Outcome, reason: str, *, verifie
         destination_key=planned.destination_key,
         outcome=outcome,
         reason=reason,
+        refusal=planned.refusal,
         size_bytes=planned.source.size_bytes,
         source_etag=planned.source.etag,
         source_version_id=planned.source.version_id,

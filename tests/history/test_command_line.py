@@ -95,8 +95,10 @@ def test_a_transfer_that_fails_is_exit_code_1_and_is_retried(transfer: Transfer,
     assert done.returncode == 1
     ran = document(done, "transfer run")
     assert (ran["outcome"], ran["report"]["objects_refused"]) == ("failed", 1)
+    assert ran["report"]["refused_by_reason"] == {"conflict": 1}
     shown = transfer("status", "--run", ran["run_id"])
     assert shown.returncode == 1
+    assert re.search(r"^refused +1 \(1 conflict\)", shown.stdout, re.MULTILINE)
     assert "problem: " in shown.stderr
     assert "of somebody else" not in shown.stderr
     assert ran["run_id"] in transfer("status", "--failed").stdout

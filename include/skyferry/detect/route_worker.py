@@ -27,6 +27,7 @@ from skyferry.errors import DeletionBrakeError, PermanentError, RetryableError, 
 from skyferry.object_filter import TOO_YOUNG
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
+from skyferry.refusals import SEVERAL_MOVES
 from skyferry.state import StateFolder
 from skyferry.stores.base import Store
 
@@ -132,7 +133,10 @@ class RouteWorker:
         planned = [one for one in decisions if isinstance(one, PlannedObject)]
         to_do = [one for one in planned if one.action in (Action.COPY, Action.DELETE_SOURCE)]
         settled = [_settled_receipt(one) for one in planned if one not in to_do]
-        settled += [replace(_gone(key), outcome=Outcome.REFUSED, reason=why) for key, why in refusals.items()]
+        settled += [
+            replace(_gone(key), outcome=Outcome.REFUSED, reason=why, refusal=SEVERAL_MOVES)
+            for key, why in refusals.items()
+        ]
         reasons = {one.source.key: one.reason for one in planned if one.action is Action.REFUSE} | dict(refusals)
         too_early = {one.source.key: self._too_early(one) for one in planned if one.reason == TOO_YOUNG}
         return _Looked(
