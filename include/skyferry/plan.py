@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, map_
 from skyferry.object_transfer import SMALL_OBJECT_BYTES, part_size_bytes
 from skyferry.objects import ObjectInfo
 from skyferry.records import Action, PlannedObject
+from skyferry.refusals import ARCHIVED, CONFLICT, LANDS_IN_SOURCE, NOT_AN_OBJECT, refusal_of
 from skyferry.request import TransferRequest
 from skyferry.selection import Selection
 from skyferry.stores.base import Store
@@ -51,6 +52,7 @@ class _Pair:
     destination_key: str
     found: ObjectInfo | None
     refused_because: str = ""
+    refusal: str = ""
     skipped_because: str = ""
 
 
@@ -198,15 +200,18 @@ class Planner:
         )
         unwanted = "" if marker else self._filter.unwanted_because(source, now=datetime.now(UTC))
         skipped = source.unreadable_because or marker or unwanted
+        refusal, why = ("", "") if skipped else self._refusal(source, destination_key, is_listed=is_listed)
         return _Pair(
             source=source,
             destination_key=destination_key,
             found=found,
             skipped_because=skipped,
-            refused_because="" if skipped else self._refusal(source, destination_key, is_listed=is_listed),
+            refused_because=why,
+            refusal=refusal,
         )
 
-    def _refusal(self, source: ObjectInfo, destination_key: str, *, is_listed: bool) -> str:
+    def _refusal(self, source: ObjectInfo, destination_key: str, *, is_listed: bool) -> tuple[str, str]:
+        """Return the code of the refusal and why; both empty when there is none."""
         try:
             check_key(destination_key, self._destination.kind)
             if is_listed:
@@ -214,20 +219,20 @@ class Planner:
             if source.size_bytes > SMALL_OBJECT_BYTES:
                 part_size_bytes(source.size_bytes, self._destination.capabilities)
         except TransferError as error:
-            return str(error)
+            return refusal_of(error), str(error)
         if self._feeds_itself_possible and lands_in_source(
             destination_key,
             source=self._request.source_location,
             destination=self._request.destination_location,
         ):
-            return "its copy would land in the source"
-        return ""
+            return LANDS_IN_SOURCE, "its copy would land in the source"
+        return "", ""
 
     async def _decide(self, pair: _Pair) -> PlannedObject:
         if pair.skipped_because:
             return _planned(pair, Action.SKIP, pair.skipped_because)
         if pair.refused_because:
-            return _planned(pair, Action.REFUSE, pair.refused_because)
+            return _refused(pair, pair.refusal, pair.refused_because)
         try:
             decision = await self._decide_by_content(pair)
             if decision.action is not Action.COPY or not pair.source.is_archived:
@@ -237,15 +242,15 @@ class Planner:
         except (BucketMissingError, ConnectionConfigError):
             raise
         except PermanentError as error:
-            return _planned(pair, Action.REFUSE, str(error))  # one object that cannot be looked at or read
-        return _planned(pair, Action.REFUSE, f"{self._source.url(pair.source.key)} is archived; restore it first")
+            return _refused(pair, refusal_of(error), str(error))  # one object that cannot be looked at or read
+        return _refused(pair, ARCHIVED, f"{self._source.url(pair.source.key)} is archived; restore it first")
 
     async def _decide_by_content(self, pair: _Pair) -> PlannedObject:
         if pair.found is None:
             return _planned(pair, Action.COPY, "new")
         if pair.found.unreadable_because:
             reason = f"{self._destination.url(pair.destination_key)} is no object: {pair.found.unreadable_because}"
-            return _planned(pair, Action.REFUSE, reason)
+            return _refused(pair, NOT_AN_OBJECT, reason)
         return await self._decide_conflict(pair, pair.found)
 
     async def _is_still_archived(self, source: ObjectInfo) -> bool:
@@ -280,9 +285,9 @@ class Planner:
         if on_conflict == "skip":
             return _planned(pair, Action.SKIP, "exists")
         if on_conflict == "fail":
-            return _planned(
+            return _refused(
                 pair,
-                Action.REFUSE,
+                CONFLICT,
                 f"{self._destination.url(pair.destination_key)} exists with other content"
                 f" ({finding.evidence}), and on_conflict is fail",
             )
@@ -338,3 +343,7 @@ def _planned(pair: _Pair, action: Action, reason: str, *, evidence: str = "") ->
         replaces=pair.found,
         evidence=evidence,
     )
+
+
+def _refused(pair: _Pair, refusal: str, reason: str) -> PlannedObject:
+    return replace(_planned(pair, Action.REFUSE, reason), refusal=refusal)

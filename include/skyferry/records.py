@@ -41,6 +41,7 @@ class PlannedObject:
         reason: Why: `new`, `changed`, `replace`, `identical`, `exists`, or a sentence for what was refused.
         replaces: The version the destination key showed when the plan was made; None when it showed nothing.
         evidence: What proved the content identical, where that is the reason.
+        refusal: For what it is refused, a code of `skyferry.refusals`; empty if it is not.
     """
 
     action: Action
@@ -49,6 +50,7 @@ class PlannedObject:
     reason: str
     replaces: ObjectInfo | None = None
     evidence: str = ""
+    refusal: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""
@@ -59,12 +61,13 @@ class PlannedObject:
             "reason": self.reason,
             "replaces": info_to_json(self.replaces) if self.replaces else None,
             "evidence": self.evidence,
+            **({"refusal": self.refusal} if self.refusal else {}),
         }
 
     def to_note(self) -> dict[str, Any]:
         """Return what is worth keeping of an object that is not copied."""
         values = {"key": self.source.key, "size_bytes": self.source.size_bytes, "action": self.action.value}
-        return {**values, "reason": self.reason, "evidence": self.evidence}
+        return {**values, "reason": self.reason, "evidence": self.evidence, "refusal": self.refusal}
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> PlannedObject:
@@ -76,6 +79,7 @@ class PlannedObject:
             reason=row["reason"],
             replaces=info_from_json(row["replaces"]) if row["replaces"] else None,
             evidence=row["evidence"],
+            refusal=row.get("refusal", ""),
         )
 
 
@@ -89,6 +93,7 @@ class Receipt:
         source_verified_by: What proved that the bytes that were sent are the source's: a checksum's name, `etag`,
             `readback` (read twice), `local` (no network in between).
         checksums: Digests of the content that was copied.
+        refusal: For what it was refused, a code of `skyferry.refusals`.
         lost: What the destination could not hold, a sentence each.
         told: A message about the copy was sent.
         deleted_at_source: The source version was removed, or set aside, after the copy was verified (a move).
@@ -105,6 +110,7 @@ class Receipt:
     reason: str
     size_bytes: int
     source_etag: str
+    refusal: str = ""
     source_version_id: str | None = None
     destination_etag: str = ""
     destination_version_id: str | None = None

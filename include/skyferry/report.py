@@ -10,6 +10,7 @@ from typing import Any
 
 from skyferry.errors import TransferIncompleteError, printable
 from skyferry.records import Outcome, Receipt
+from skyferry.refusals import OTHER
 
 MAX_PROBLEMS = 20
 """How many refused and failed objects the report names; the records under `state_url` have all of them."""
@@ -25,6 +26,7 @@ class Report:
 
     Attributes:
         state: `success` when every object is copied and verified, or skipped with a reason; else `failed`.
+        refused_by_reason: How many objects were refused for what, by the codes of `skyferry.refusals`.
         records: URL of the folder that holds manifest and receipts.
         problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
         missed_by_events: For a run that lists the source of a route which a queue feeds: the objects it copied, since
@@ -50,6 +52,7 @@ class Report:
     retries_by_cause: dict[str, int]
     verified_by: dict[str, int]
     skipped_by_reason: dict[str, int]
+    refused_by_reason: dict[str, int]
     metadata_losses: int
     started_at: str
     ended_at: str
@@ -113,6 +116,7 @@ class Totals:
     retries_by_cause: Counter[str] = field(default_factory=Counter)
     verified_by: Counter[str] = field(default_factory=Counter)
     skipped_by_reason: Counter[str] = field(default_factory=Counter)
+    refused_by_reason: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
     def add(self, receipt: Receipt) -> None:
@@ -135,7 +139,9 @@ class Totals:
         elif receipt.outcome is Outcome.DELETED:
             self.deleted_at_destination += 1
         else:
-            self.refused += receipt.outcome is Outcome.REFUSED
+            if receipt.outcome is Outcome.REFUSED:
+                self.refused += 1
+                self.refused_by_reason[receipt.refusal or OTHER] += 1
             self.failed += receipt.outcome is Outcome.FAILED
             self.add_problem(receipt.reason)
 
@@ -160,6 +166,7 @@ class Totals:
             "retries_by_cause": dict(self.retries_by_cause),
             "verified_by": dict(self.verified_by),
             "skipped_by_reason": dict(self.skipped_by_reason),
+            "refused_by_reason": dict(self.refused_by_reason),
             "metadata_losses": self.metadata_losses,
         }
 

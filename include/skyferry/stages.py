@@ -26,6 +26,7 @@ from skyferry.notify.notifier import NotifierOpener
 from skyferry.objects import ObjectInfo
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
+from skyferry.refusals import NOT_CLAIMED, OTHER
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
 from skyferry.request import TransferRequest
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
@@ -162,7 +163,7 @@ def _unclaimed(claimed: Claimed) -> Iterator[PlannedObject]:
     for info in claimed.not_files:
         yield PlannedObject(action=Action.SKIP, source=info, destination_key="", reason=info.unreadable_because)
     for info, reason in claimed.refused:
-        yield PlannedObject(action=Action.REFUSE, source=info, destination_key="", reason=reason)
+        yield PlannedObject(action=Action.REFUSE, source=info, destination_key="", reason=reason, refusal=NOT_CLAIMED)
 
 
 def _spare_records(request: TransferRequest, handover: Handover, state: Location, state_conn_id: str) -> None:
@@ -240,6 +241,7 @@ class _PlanWriter:
         self._preview: list[PlannedObject] = []
         self._counts: Counter[str] = Counter()
         self._skipped_by_reason: Counter[str] = Counter()
+        self._refused_by_reason: Counter[str] = Counter()
         self._problems: list[str] = []
 
     async def add(self, decision: PlannedObject, earlier: Receipt | None) -> None:
@@ -266,6 +268,7 @@ class _PlanWriter:
                 await self._skipped.add(decision.to_note())
             case Action.REFUSE:
                 self._counts["objects_refused"] += 1
+                self._refused_by_reason[decision.refusal or OTHER] += 1
                 if len(self._problems) < MAX_PROBLEMS:
                     self._problems.append(decision.reason)
                 await self._skipped.add(decision.to_note())
@@ -287,6 +290,7 @@ class _PlanWriter:
         totals |= {
             "objects_in_manifest": self._manifest.objects,
             "skipped_by_reason": dict(self._skipped_by_reason),
+            "refused_by_reason": dict(self._refused_by_reason),
             "problems": self._problems,
             "batches": [batch.to_json() for batch in batches],
             "dry_run": self._request.dry_run,
@@ -495,6 +499,7 @@ async def _add_receipts(totals: Totals, records: StateFolder, number: int, plan:
     totals.skipped += plan["objects_skipped"]
     totals.refused += plan["objects_refused"]
     totals.skipped_by_reason.update(plan["skipped_by_reason"])
+    totals.refused_by_reason.update(plan.get("refused_by_reason") or {OTHER: plan["objects_refused"]})
     for problem in plan["problems"]:
         totals.add_problem(problem)
     async for row in records.rows(f"{folder}carried/"):
@@ -540,6 +545,7 @@ def _make_report(
         retries_by_cause=dict(totals.retries_by_cause),
         verified_by=dict(totals.verified_by),
         skipped_by_reason=dict(totals.skipped_by_reason),
+        refused_by_reason=dict(+totals.refused_by_reason),
         metadata_losses=totals.metadata_losses,
         started_at=run.started_at,
         ended_at=ended_at,

@@ -42,7 +42,7 @@ def plan_lines(request: TransferRequest, plan: Plan, handover: Handover) -> list
                 ("objects found", f"{totals['objects_planned']:,}"),
                 ("to copy", f"{totals['objects_to_copy']:,} ({totals['bytes_to_copy']:,} bytes)"),
                 ("skipped", _with_counts(totals["objects_skipped"], totals["skipped_by_reason"])),
-                ("refused", f"{totals['objects_refused']:,}"),
+                ("refused", _with_counts(totals["objects_refused"], totals["refused_by_reason"])),
                 ("batches", f"{len(plan.batches):,}"),
             ]
         )
@@ -77,7 +77,7 @@ def report_lines(report: Report) -> list[str]:
         ("planned", f"{report.objects_planned:,}"),
         ("copied", f"{report.objects_copied:,} ({report.bytes_copied:,} bytes)"),
         ("skipped", _with_counts(report.objects_skipped, report.skipped_by_reason)),
-        ("refused", f"{report.objects_refused:,}"),
+        ("refused", _with_counts(report.objects_refused, report.refused_by_reason)),
         ("failed", f"{report.objects_failed:,}"),
         ("deleted at source", f"{report.objects_deleted_at_source:,}"),
         ("verified by", counts_text(report.verified_by) or "-"),

@@ -147,6 +147,7 @@ class Numbers(_Model):
     retries_by_cause: dict[str, int] = {}
     verified_by: dict[str, int] = {}
     skipped_by_reason: dict[str, int] = {}
+    refused_by_reason: dict[str, int] = {}
 
 
 class RunSummary(_Model):

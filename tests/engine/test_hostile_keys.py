@@ -87,6 +87,7 @@ async def test_corpus(destination_kind: str, stores: Stores, corpora: Path, tmp_
         )
     )
     assert report.objects_refused == len(refused) + len(missing)
+    assert report.refused_by_reason == ({"name": report.objects_refused} if report.objects_refused else {})
     assert report.objects_copied == len(arrived)
     assert report.objects_failed == 0
     assert all(printable(problem) == problem for problem in report.problems)

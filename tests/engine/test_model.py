@@ -66,6 +66,7 @@ def test_a_run_leaves_what_the_model_says(
         assert workshop.tree(workshop.source) == expected_source
         assert (report.objects_copied, report.objects_skipped) == (copied, skipped)
         assert report.objects_refused + report.objects_failed == not_copied
+        assert report.refused_by_reason == ({"conflict": report.objects_refused} if report.objects_refused else {})
         assert report.objects_planned == copied + skipped + not_copied == len(source)
         assert report.objects_deleted_at_source == len(source) - len(expected_source)
         assert (report.state == "success") == (not_copied == 0)

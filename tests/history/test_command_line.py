@@ -95,8 +95,10 @@ def test_a_transfer_that_fails_is_exit_code_1_and_is_retried(transfer: Transfer,
     assert done.returncode == 1
     ran = document(done, "transfer run")
     assert (ran["outcome"], ran["report"]["objects_refused"]) == ("failed", 1)
+    assert ran["report"]["refused_by_reason"] == {"conflict": 1}
     shown = transfer("status", "--run", ran["run_id"])
     assert shown.returncode == 1
+    assert re.search(r"^refused +1 \(1 conflict\)", shown.stdout, re.MULTILINE)
     assert "problem: " in shown.stderr
     assert "of somebody else" not in shown.stderr
     assert ran["run_id"] in transfer("status", "--failed").stdout
@@ -108,6 +110,43 @@ def test_a_transfer_that_fails_is_exit_code_1_and_is_retried(transfer: Transfer,
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert "nothing failed in run" in nothing.stderr
     assert ran["run_id"] not in transfer("status", "--failed").stdout
+
+
+def test_the_objects_of_a_run_are_listed_to_the_last(transfer: Transfer, folders: Folders) -> None:
+    source, destination = folders(230)
+    hostile = "a\x1b[31m\nb <b>.bin"
+    (source / hostile).write_bytes(b"0123456789")
+    destination.mkdir()
+    for name in ("file-7.bin", "file-9.bin"):
+        (destination / name).write_bytes(b"of somebody else")
+    (destination / "file-8.bin").write_bytes(b"0123456789")
+    done = transfer(
+        "run", "--id", "listed", *places((source, destination)), "--on-conflict", "fail", "--batch-objects", "40",
+        "--wait", "--json",
+    )  # fmt: skip
+    run_id = document(done, "transfer run")["run_id"]
+
+    shown = transfer("status", "--run", run_id, "--objects", "--json")
+    found = document(shown, "transfer status --run --objects")
+    assert (shown.returncode, found["run_id"], found["outcome"]) == (1, run_id, "failed")
+    outcomes = {each["key"]: each["outcome"] for each in found["objects"]}
+    assert len(found["objects"]) == len(outcomes) == 231
+    assert set(outcomes) == {hostile, *(f"file-{number}.bin" for number in range(230))}
+    assert {key for key, outcome in outcomes.items() if outcome == "refused"} == {"file-7.bin", "file-9.bin"}
+    assert outcomes["file-8.bin"] == "skipped"
+    assert {each["verified_by"] for each in found["objects"] if each["outcome"] == "copied"} == {"readback"}
+
+    text = transfer("status", "--run", run_id, "--objects")
+    assert text.stdout.count(".bin") - text.stdout.count("exists with other content") == 231
+    assert "a\\x1b[31m\\nb <b>.bin" in text.stdout
+    assert "\x1b" not in text.stdout
+    assert text.stderr == "231 objects\n"
+
+    failed = document(
+        transfer("status", "--run", run_id, "--objects", "--failed", "--json"), "transfer status --run --objects"
+    )
+    assert {each["key"] for each in failed["objects"]} == {"file-7.bin", "file-9.bin"}
+    assert all("and on_conflict is fail" in each["reason"] for each in failed["objects"])
 
 
 def test_a_run_is_cancelled(transfer: Transfer, waiting_run: TransferRun) -> None:

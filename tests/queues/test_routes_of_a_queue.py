@@ -86,6 +86,7 @@ async def test_what_two_routes_would_move_is_moved_by_neither(yard: Yard) -> Non
     report = await yard.report(*routes)
     assert await yard.source_keys() == ["a.csv"]
     assert (report.state, report.objects_refused) == ("failed", 1)
+    assert report.by_route["one"]["refused_by_reason"] == report.refused_by_reason == {"several_moves": 1}
     assert "the routes one, all all move this object" in report.problems[0]
     assert len(await yard.drain(yard.dead_letter_url)) == 1
 

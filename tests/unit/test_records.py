@@ -41,7 +41,13 @@ def test_object_info(info: ObjectInfo) -> None:
 @given(infos, st.none() | infos, st.sampled_from(Action), texts)
 def test_planned_object(source: ObjectInfo, replaces: ObjectInfo | None, action: Action, reason: str) -> None:
     planned = PlannedObject(
-        action=action, source=source, destination_key=source.key, reason=reason, replaces=replaces, evidence="md5"
+        action=action,
+        source=source,
+        destination_key=source.key,
+        reason=reason,
+        replaces=replaces,
+        evidence="md5",
+        refusal="conflict" if action is Action.REFUSE else "",
     )
     assert PlannedObject.from_json(json.loads(json_line(planned.to_json()))) == planned
 
@@ -55,6 +61,7 @@ def test_receipt(outcome: Outcome, reason: str, retries: dict[str, int], lost: l
         reason=reason,
         size_bytes=3,
         source_etag="e",
+        refusal="name" if outcome is Outcome.REFUSED else "",
         checksums={"crc32c": "00"},
         lost=tuple(lost),
         retries=retries,

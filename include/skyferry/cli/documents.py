@@ -13,6 +13,7 @@ from skyferry.audit import Audit
 from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
+from skyferry.run_objects import RunObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,20 @@ class RunsDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectsDocument:
+    """What `transfer status --run RUN --objects` writes: what became of each object of the run.
+
+    The objects are written as they are read: if Airflow goes away meanwhile, the text ends there and is no JSON.
+    """
+
+    dag_id: str
+    run_id: str
+    route: str
+    outcome: str
+    objects: tuple[RunObject, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDocument:
     """The numbers of one group of runs, and the share of finished runs that succeeded (0 to 1)."""
 
@@ -87,6 +102,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer run": RunDocument,
     "transfer status": RunsDocument,
     "transfer status --run": RunDocument,
+    "transfer status --run --objects": ObjectsDocument,
     "transfer cancel": RunDocument,
     "transfer retry": RunDocument,
     "transfer statistic": StatisticsDocument,
@@ -106,6 +122,11 @@ def run_document(run: TransferRun, *, page_url: str, progress: RunProgress | Non
         report=dict(run.report) if run.report is not None else None,
         progress=_progress_document(progress) if progress else None,
     )
+
+
+def objects_document(run: TransferRun) -> ObjectsDocument:
+    """Return the document of a run's objects, without an object."""
+    return ObjectsDocument(dag_id=run.dag_id, run_id=run.run_id, route=run.route, outcome=run.outcome, objects=())
 
 
 def statistics_document(statistics: Statistics) -> StatisticsDocument:

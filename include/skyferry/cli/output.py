@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,21 +32,44 @@ def write_json(value: JsonValue) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
+def write_json_items(head: Mapping[str, JsonValue], name: str, items: Iterable[JsonValue]) -> None:
+    """Write an object for programs whose last value is a list, item by item as they come; memory holds one.
+
+    Args:
+        head: The other values.
+        name: Of the list.
+    """
+    begin, end = json.dumps({**head, name: []}, indent=2).rsplit("[]", 1)
+    separator = f"{begin}[\n    "
+    for item in items:
+        sys.stdout.write(separator + json.dumps(item))
+        separator = ",\n    "
+    sys.stdout.write(f"{begin}[]" if separator.startswith(begin) else "\n  ]")
+    sys.stdout.write(f"{end}\n")
+
+
 def write_text(text: str) -> None:
     """Write text as it is."""
     sys.stdout.write(text)
 
 
-def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+def write_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Sequence[str] = (),
+    widths: Sequence[int] = (),
+) -> None:
     """Write a table for people; cells are shown literally, control characters escaped; no headings, no lines.
 
     Args:
         numbers: The headings whose columns are set to the right.
+        widths: Of the first columns, in characters: tables that follow each other then stand in line.
     """
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
     table = Table(box=SIMPLE if headings else None, show_header=bool(headings), pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in numbers else "left")
+    for heading, width in itertools.zip_longest(headings, widths):
+        table.add_column(heading, justify="right" if heading in numbers else "left", width=width)
     for row in rows:
         table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
     console.print(table)

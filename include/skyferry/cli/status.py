@@ -1,4 +1,4 @@
-"""`transfer status`: the newest runs, or one run, now or until it is over."""
+"""`transfer status`: the newest runs, or one run, now or until it is over, or its objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ def status(
         ),
     ] = "",
     run_id: Annotated[str, typer.Option("--run", metavar="RUN", help="One run: its state, progress and report.")] = "",
-    failed: Annotated[bool, typer.Option("--failed", help="Only runs that failed or left no report.")] = False,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="With --run: what became of each object, with reason and proof.")
+    ] = False,
+    failed: Annotated[
+        bool,
+        typer.Option(
+            "--failed", help="Only runs that failed or left no report; with --objects: only what failed or was refused."
+        ),
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="How many runs to look at.")] = 20,
     is_watched: Annotated[
         bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C or its end.")
@@ -43,8 +51,13 @@ def status(
     """
     from skyferry.history.run_history import RunHistory
 
+    if objects and (is_watched or not run_id):
+        raise typer.BadParameter("it goes with --run, and not with --watch", param_hint="'--objects'")
     api = connect()
     history = RunHistory(api)
+    if objects:
+        _show_objects(api, history.run(run_id), only_failed=failed, as_json=as_json)
+        return
     if run_id:
         _show_run(api, history.run(run_id), is_watched=is_watched, as_json=as_json)
         return
@@ -75,6 +88,19 @@ def _show_run(api: AirflowApi, run: TransferRun, *, is_watched: bool, as_json: b
         write_run(run, page_url=page_url)
         if progress is not None:
             say(progress_text(progress))
+    if run.outcome in _BAD:
+        raise typer.Exit(FAILED)
+
+
+def _show_objects(api: AirflowApi, run: TransferRun, *, only_failed: bool, as_json: bool) -> None:
+    from skyferry.cli.object_view import write_objects, write_objects_json
+    from skyferry.history.object_listing import FAILED_OUTCOMES, list_objects
+
+    pages = list_objects(api, run, outcomes=FAILED_OUTCOMES if only_failed else ())
+    if as_json:
+        write_objects_json(run, pages)
+    else:
+        write_objects(pages)
     if run.outcome in _BAD:
         raise typer.Exit(FAILED)
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from skyferry.batch_copy import MAX_LOOKS, BatchCopier, CopyOptions, receipt_of
+from skyferry.batch_copy import MAX_LOOKS, BatchCopier, CopyOptions, as_transfer_error, receipt_of
 from skyferry.batch_tally import BatchResult
 from skyferry.byte_budget import ByteBudget
 from skyferry.detect.deletion_brake import DeletionBrake
@@ -27,6 +27,7 @@ from skyferry.errors import DeletionBrakeError, PermanentError, RetryableError, 
 from skyferry.object_filter import TOO_YOUNG
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
+from skyferry.refusals import SEVERAL_MOVES
 from skyferry.state import StateFolder
 from skyferry.stores.base import Store
 
@@ -132,7 +133,10 @@ class RouteWorker:
         planned = [one for one in decisions if isinstance(one, PlannedObject)]
         to_do = [one for one in planned if one.action in (Action.COPY, Action.DELETE_SOURCE)]
         settled = [_settled_receipt(one) for one in planned if one not in to_do]
-        settled += [replace(_gone(key), outcome=Outcome.REFUSED, reason=why) for key, why in refusals.items()]
+        settled += [
+            replace(_gone(key), outcome=Outcome.REFUSED, reason=why, refusal=SEVERAL_MOVES)
+            for key, why in refusals.items()
+        ]
         reasons = {one.source.key: one.reason for one in planned if one.action is Action.REFUSE} | dict(refusals)
         too_early = {one.source.key: self._too_early(one) for one in planned if one.reason == TOO_YOUNG}
         return _Looked(
@@ -165,8 +169,8 @@ class RouteWorker:
                     decision = decision or await self._deletes.delete(key)
                     if decision is not None:
                         return decision
-            except TransferError as error:
-                return key, error
+            except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other messages
+                return key, as_transfer_error(error, f"looking at {self._source.url(key)}")
         return key, RetryableError(f"{self._source.url(key)} came and went while it was looked at")
 
     async def _copy(self, looked: _Looked) -> tuple[BatchResult, dict[str, ObjectTrouble]]:

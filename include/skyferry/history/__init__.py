@@ -9,6 +9,7 @@ web page) takes it from here:
     run_cache        RunCache(file), cache_file(url, user): finished runs on this machine; can always be deleted
     run_history      RunHistory(api, cache): latest(limit=, route=), run(run_id), stream(since=)
     run_progress     read_progress(api, run) -> RunProgress: where a run is, by task instances
+    object_listing   list_objects(api, run): what became of each object of a run, page by page
     statistics       compute_statistics(runs, since=, route=, group_by=) -> Statistics: the only place that adds up
     run_control      start_run, cancel_run, retry_run, start_audit: what changes runs
 

@@ -85,8 +85,7 @@ class AccessFile(BaseModel):
     password: _Secret = Field(default="", description="Its password.", json_schema_extra={"expected": "a text"})
     records: str = Field(
         default="",
-        description="The folder in which runs keep their records, if this machine sees it: progress is then exact, and"
-        " `transfer status --objects` works.",
+        description="The folder in which runs keep their records, if this machine sees it: progress is then exact.",
         json_schema_extra={"expected": "a folder"},
     )
 

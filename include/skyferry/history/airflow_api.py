@@ -50,7 +50,13 @@ from skyferry.history.transfer_run import (
 PAGE_RUNS = 100
 """Airflow's default `[api] maximum_page_limit`; more is cut to that."""
 
+OBJECTS_API = "/transfer/v1/transfers"
+"""Where the REST API of Skyferry, a plugin of the API server, has the runs."""
+
 MAX_REQUESTS_AT_ONCE = 8
+_STORE_FAILED = 502
+"""What that API answers when a store refuses, or does not answer."""
+
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _TIMEOUT = (_CONNECT_SECONDS, _ANSWER_SECONDS)
@@ -131,6 +137,7 @@ class AirflowApi:
         client = ApiClient(configuration)
         self._dags, self._runs = DAGApi(client), DagRunApi(client)
         self._tasks, self._xcoms = TaskInstanceApi(client), XComApi(client)
+        self._client = client
         self._token = str(configuration.access_token)
 
     @property
@@ -253,6 +260,44 @@ class AirflowApi:
             dag_id, task_id, run_id, key, map_index=map_index, _request_timeout=_TIMEOUT
         )
         return _checked(response, may_be_missing=True)
+
+    def objects(self, dag_id: str, run_id: str, *, cursor: str, limit: int, outcome: str = "") -> dict[str, Any]:
+        """Return one page of the objects of a run as the REST API of Skyferry, in that Airflow, has it.
+
+        Args:
+            cursor: `next_cursor` of the page before; that of the first page is `skyferry.run_objects.BEGINNING`.
+            outcome: Only objects that ended so.
+
+        Raises:
+            UnknownRunError: There is no such run.
+            AirflowRefusedError: The records cannot be read, or that Airflow has no REST API of Skyferry.
+        """
+        query = {"cursor": cursor, "limit": limit, **({"outcome": outcome} if outcome else {})}
+        body = self._found(run_id, self._object_page, dag_id, run_id, query)
+        try:
+            page = json.loads(body)
+            if isinstance(page["objects"], list) and isinstance(page["next_cursor"], str | None):
+                return dict(page)
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise AirflowRefusedError(
+            f"Airflow at {self.access.text} has no REST API of Skyferry of this version",
+            hint=f"expected it at {OBJECTS_API}; see that its plugins folder is Skyferry's, and restart the API server",
+        )
+
+    def _object_page(self, dag_id: str, run_id: str, query: Mapping[str, Any]) -> bytes:
+        place = "/".join(urllib.parse.quote(part, safe="") for part in (dag_id, run_id))
+        response: Any = self._client.call_api(
+            "GET",
+            f"{self.access.url}{OBJECTS_API}/{place}/objects?{urllib.parse.urlencode(query)}",
+            header_params={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
+            _request_timeout=_TIMEOUT,
+        )
+        response.read()
+        if response.status == _STORE_FAILED:
+            error = ApiException(status=response.status, body=response.data.decode(errors="replace"))
+            raise AirflowRefusedError(f"the records of the run cannot be read: {_detail(error)}")
+        return _checked(response) or b""
 
     def start(self, dag_id: str, conf: Mapping[str, Any], *, run_id: str | None = None) -> TransferRun:
         """Start a run and return it.

@@ -60,6 +60,8 @@ def test_an_airflow_that_does_not_answer_is_exit_code_3(command: list[str], tran
         (["statistic", "--since", "yesterday"], '"yesterday" is no time; expected for example 90m, 12h, 7d'),
         (["statistic", "--by", "week"], "route"),
         (["status", "--limit", "0"], "--limit"),
+        (["status", "--objects"], "it goes with --run"),
+        (["status", "--run", "r", "--objects", "--watch"], "and not with --watch"),
         (["--id", "orders", "status"], "stand after the command: transfer status"),
         (["statistics"], "Did you mean 'statistic'"),
         (["cancel"], "RUN"),

@@ -56,7 +56,7 @@ function numbers(run) {
     ["Bytes", has ? bytes(run.numbers.bytes_copied) : ""],
     ["Throughput", has && report.throughput_bytes_per_second ? rate(report.throughput_bytes_per_second) : ""],
     ["Skipped", has ? counts(run.numbers.skipped_by_reason) : ""],
-    ["Refused", has && run.numbers.objects_refused ? count(run.numbers.objects_refused) : ""],
+    ["Refused", has && run.numbers.objects_refused ? counts(run.numbers.refused_by_reason) || count(run.numbers.objects_refused) : ""],
     ["Failed", has && run.numbers.objects_failed ? count(run.numbers.objects_failed) : ""],
     ["Verified by", has ? counts(run.numbers.verified_by) : ""],
     ["Retries", has ? counts(run.numbers.retries_by_cause) : ""],
