@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,16 +67,33 @@ def test_transfer_and_its_lineage(airflow_database, buckets, tmp_path):
     assert (statistics["size"], statistics["fileCount"]) == (1, 1)
 
 
+@pytest.fixture
+def upload(emulators):
+    """The bucket that the watch folder's files come to."""
+    from tests.e2e.buckets import S3Bucket
+
+    bucket = S3Bucket("skyferry-watch", emulators.s3)
+    if not bucket.exists():
+        bucket.create()
+    bucket.put("incoming/may.csv", b"id,total\n1,20\n")
+
+
+@pytest.fixture
+def configuration(tmp_path):
+    """The configuration of the checkout, whose `exchange` is a folder of the tests with a file in each inbox."""
+    exchange = Path(os.environ["SKYFERRY_LOCAL_ROOTS"]) / f"exchange-{tmp_path.name}"
+    for inbox in ("outbox", "Watch"):
+        (exchange / inbox).mkdir(parents=True)
+        (exchange / inbox / "parcel.bin").write_bytes(b"parcel")
+    folder = shutil.copytree(PROJECT / "include" / "config", tmp_path / "config")
+    for file in (folder / "routes").glob("*.yaml"):
+        file.write_text(file.read_text().replace("file:./exchange/", f"file://{exchange}/"))
+    return folder
+
+
 @pytest.mark.parametrize("route_id", route_ids())
-def test_a_route(airflow_database, shop, route_id):
-    conf = {}
-    if route_id == "outbox_to_s3":
-        # The outbox of the checkout is not the tests' to fill.
-        outbox = Path(os.environ["SKYFERRY_LOCAL_ROOTS"]) / "outbox"
-        outbox.mkdir(parents=True)
-        (outbox / "parcel.bin").write_bytes(b"parcel")
-        conf = {"source": f"file://{outbox}/"}
-    done = dags_test(f"transfer__{route_id}", "-c", json.dumps(conf))
+def test_a_route(airflow_database, shop, upload, configuration, route_id):
+    done = dags_test(f"transfer__{route_id}", SKYFERRY_CONFIG=str(configuration))
     assert done.returncode == 0, done.stdout
     assert "objects copied" in done.stdout
     assert "state              success" in done.stdout
