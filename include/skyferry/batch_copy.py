@@ -189,7 +189,7 @@ class BatchCopier:
             else:
                 receipt = await copier.copy(planned)
         except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other objects
-            known = _as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
+            known = as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
             receipt = replace(receipt_of(planned, Outcome.FAILED, str(known)), wrong_etag=copier.wrong_etag)
             self._tally.add_failure(receipt, known)
         return replace(
@@ -253,7 +253,7 @@ class BatchCopier:
             return replace(receipt, kept_because=str(error))
         except Exception as error:  # noqa: BLE001 - as in `_copy_one`
             return self._tally.not_deleted(
-                receipt, _as_transfer_error(error, f"deleting {self._source.url(receipt.key)}")
+                receipt, as_transfer_error(error, f"deleting {self._source.url(receipt.key)}")
             )
         return replace(receipt, deleted_at_source=True, not_deleted_because="")
 
@@ -389,7 +389,7 @@ class _ObjectCopier:
                 return replace(planned, action=Action.COPY)
 
 
-def _as_transfer_error(error: Exception, what: str) -> TransferError:
+def as_transfer_error(error: Exception, what: str) -> TransferError:
     """Return the error; for one that nobody foresaw, one that says where it was raised but not its text."""
     if isinstance(error, TransferError):
         return error

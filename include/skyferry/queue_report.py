@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,10 +20,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skyferry.detect.consumption import brake_text
-from skyferry.detect.mirrored_deletes import ALREADY_GONE
 from skyferry.detect.queue_route import QueueRoute
-from skyferry.detect.route_worker import SUPERSEDED
-from skyferry.records import Outcome, Receipt
+from skyferry.queue_receipts import ReceiptChoice
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between, total_of
 from skyferry.state import Run, StateFolder
 
@@ -143,12 +140,16 @@ class QueueTotals:
         ended = await self._last_attempts(_CONSUMED)
         slots = {*begun, *range(consumers)}
         self._unfinished = sorted(slot for slot in slots if ended.get(slot, 0) < max(begun.get(slot, 0), 1))
+        kept: dict[str, Counter[str]] = {}
         for name in await self._folder.names(_CONSUMED):
+            slot = kept.setdefault(name.rpartition("/")[0], Counter())
             for row in await self._folder.read(name):
                 self._messages.update(row["messages"])
                 self._records.update(row["records"])
-                self._kept.update(row["kept"])
+                slot |= row["kept"]
                 self._problems += row["problems"]
+        # What one attempt kept, the next ones keep too, since they share one brake.
+        self._kept = sum(kept.values(), start=Counter())
 
     async def _last_attempts(self, folder: str) -> dict[int, int]:
         """Return slot to the last attempt there is a record of."""
@@ -160,19 +161,14 @@ class QueueTotals:
         return last
 
     async def _read_receipts(self, route: QueueRoute) -> None:
-        """Count each object of the route once, by the receipt that `_Choice` takes."""
-        folder, totals = f"{_RECEIPTS}{route.id}/", self._totals[route.id]
-        choice = _Choice()
-        async for row in self._folder.rows(folder):
-            choice.offer(Receipt.from_json(row))
-        ordinal = 0
-        async for row in self._folder.rows(folder):
-            receipt = Receipt.from_json(row)
-            if choice.takes(receipt, ordinal):
+        """Count each object of the route once, by the receipt that was chosen."""
+        totals = self._totals[route.id]
+        with ReceiptChoice() as choice:
+            async for row in self._folder.rows(f"{_RECEIPTS}{route.id}/"):
+                choice.offer(row)
+            for receipt in choice.chosen():
                 totals.add(receipt)
-            else:
-                totals.retries_by_cause.update(receipt.retries)
-            ordinal += 1
+            totals.retries_by_cause.update(choice.retries)
 
     def report(self, run: Run) -> ConsumptionReport:
         """Return the report of what was read."""
@@ -217,71 +213,6 @@ class QueueTotals:
         """Write the report beside the receipts."""
         count = len(await self._folder.names(_REPORTS))
         await self._folder.write(f"{_REPORTS}{count:05d}.json", [report.to_json()])
-
-
-class _Choice:
-    """Which of the receipts of one route count, so that each version of an object counts once.
-
-    | receipt | counts unless |
-    |---|---|
-    | copied, deleted, or skipped for what is at the destination | another one of that version says more, or later |
-    | skipped because the object is gone | anything else is known of the key |
-    | refused or failed | the key was dealt with later |
-
-    What was done stays done: a consumer that is given a message again reports "identical" for what it has copied.
-    """
-
-    def __init__(self) -> None:
-        self._best: dict[bytes, tuple[int, str, int]] = {}
-        self._last_good: dict[bytes, tuple[str, bool]] = {}
-        self._count = 0
-
-    def offer(self, receipt: Receipt) -> None:
-        """Take in the next receipt."""
-        rank = (_weight(receipt), receipt.finished_at, self._count)
-        self._count += 1
-        name = _name(receipt)
-        self._best[name] = max(self._best.get(name, rank), rank)
-        if rank[0] > _FAILED:
-            at, is_known = self._last_good.get(_digest(receipt.key), ("", False))
-            good = max(at, receipt.finished_at), is_known or rank[0] > _GONE
-            self._last_good[_digest(receipt.key)] = good
-
-    def takes(self, receipt: Receipt, ordinal: int) -> bool:
-        """Tell whether this receipt counts, once all were offered; `ordinal` is its place among them."""
-        if self._best[_name(receipt)][2] != ordinal:
-            return False
-        at, is_known = self._last_good.get(_digest(receipt.key), ("", False))
-        weight = _weight(receipt)
-        if weight == _FAILED:
-            return receipt.finished_at > at
-        return weight > _GONE or not is_known
-
-
-_FAILED, _GONE, _SKIPPED, _DONE, _MOVED = range(5)
-
-
-def _weight(receipt: Receipt) -> int:
-    if receipt.outcome in (Outcome.FAILED, Outcome.REFUSED):
-        return _FAILED
-    if receipt.outcome is Outcome.SKIPPED:
-        return _GONE if receipt.reason in (SUPERSEDED, ALREADY_GONE, "source_gone") else _SKIPPED
-    return _MOVED if receipt.deleted_at_source else _DONE
-
-
-def _name(receipt: Receipt) -> bytes:
-    """Return what two receipts of one version have in common; failures and absences are about the key as such."""
-    weight = _weight(receipt)
-    if weight <= _GONE:
-        return _digest(receipt.key, str(weight))
-    if receipt.outcome is Outcome.DELETED:
-        return _digest(receipt.key, "deleted", receipt.destination_etag)
-    return _digest(receipt.key, "version", receipt.source_etag)
-
-
-def _digest(*parts: str) -> bytes:
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def _unfinished_text(slot: int) -> str:

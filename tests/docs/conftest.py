@@ -55,6 +55,7 @@ def stores(moto: Endpoint, azurite: Endpoint, fake_gcs: Endpoint) -> dict[str, s
 @pytest.fixture
 def shell(stores: dict[str, str], tmp_path: Path) -> Shell:
     (tmp_path / ".venv").symlink_to(PROJECT / ".venv")
+    (tmp_path / "plugins").symlink_to(PROJECT / "plugins")
     return Shell(tmp_path, _environment(tmp_path, stores))
 
 

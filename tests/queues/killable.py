@@ -1,4 +1,4 @@
-"""Consumes a queue in a process of its own, telling each step on standard output, so that a test can kill it.
+"""Consumes a queue for two routes in a process of its own, telling each step, so that a test can kill it.
 
 Usage: python -m tests.queues.killable ENDPOINT ROOT NAME ATTEMPT
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.engine.killable import telling
 from tests.engine.meddling import MeddledStore
-from tests.queues.yard import Yard
+from tests.queues.yard import Yard, two_folders
 
 
 class _ToldQueue:
@@ -37,7 +37,8 @@ async def main(endpoint: str, root: Path, name: str, attempt: int) -> None:
     yard.wrap_queue = _ToldQueue
     yard.wrap_source = lambda store: MeddledStore(store, trusted=False, read_range=telling("read"))
     yard.wrap_destination = lambda store: MeddledStore(store, put_object=telling("put"))
-    result = await yard.consume(attempt=attempt, visibility_seconds=2, wait_seconds=3)
+    routes = two_folders(yard)
+    result = await yard.consume(*routes, attempt=attempt, visibility_seconds=2, wait_seconds=3)
     result.raise_if_failed()
 
 

@@ -251,6 +251,24 @@ async def test_an_object_that_cannot_be_copied_keeps_its_message_until_it_was_tr
         result.raise_if_failed()
 
 
+async def test_a_fault_of_the_program_costs_the_other_messages_nothing(yard: Yard) -> None:
+    await yard.build(max_receives=2)
+    await yard.put_many({"good": b"good", "bad": b"bad"})
+
+    async def break_down(method: Any, key: str) -> Any:
+        if key == "bad":
+            raise ValueError("nobody foresaw this")
+        return await method(key)
+
+    yard.wrap_source = lambda store: MeddledStore(store, stat=break_down)
+    result = await yard.consume()
+
+    assert (yard.arrived(), await yard.left()) == ({"good": b"good"}, 0)
+    assert (result.messages["returned"], result.messages["dead_lettered"]) == (1, 1)
+    with pytest.raises(PermanentError, match="looking at s3://.*/bad failed: ValueError in test_consuming.py, line"):
+        result.raise_if_failed()
+
+
 async def test_a_failed_message_is_hidden_for_a_while(yard: Yard) -> None:
     await yard.build()
     await yard.put("bad", b"bad")

@@ -1,4 +1,4 @@
-"""kill -9 at every kind of step of a consumer: no message is lost, and after the retry every object is there once."""
+"""kill -9 at every kind of step of a consumer with two routes: no message is lost, and the retry completes both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
-from tests.queues.yard import Yard
+from tests.queues.yard import Yard, two_folders
 
 PROJECT = Path(__file__).resolve().parents[2]
 LARGE = bytes(range(251)) * (3 * SMALL_OBJECT_BYTES // 251)
@@ -21,6 +21,7 @@ STEPS = [
     ("before put", 1),
     ("before read", 2),  # part of the large object sent
     ("after put", 7),  # committed, no receipt
+    ("after put", 24),  # some messages done for both routes, some for one
     ("before delete", 1),  # receipts on record, messages still there
     ("after delete", 1),  # some messages deleted, others not begun
 ]
@@ -50,22 +51,26 @@ def consume_until(yard: Yard, attempt: int, *, step: str, times: int) -> bool:
 
 @pytest.mark.parametrize(("step", "times"), STEPS)
 async def test_killed_and_tried_again(yard: Yard, step: str, times: int) -> None:
-    expected = {f"folder/{number:03d}": f"content {number}".encode() for number in range(24)} | {"large": LARGE}
+    some = {f"folder/{number:03d}": f"content {number}".encode() for number in range(20)}
+    expected = {"test": some | {"large": LARGE}, "other": some}
+    routes, folders = two_folders(yard), {"test": yard.destination, "other": yard.root / "other"}
     await yard.build()
-    await yard.put_many(expected)
+    await yard.put_many(expected["test"])
 
     assert consume_until(yard, 1, step=step, times=times), "it was to be killed before it was done"
-    arrived, left = yard.arrived(), await yard.left()
-    assert all(expected[key] == body for key, body in arrived.items()), "half an object was visible"
-    assert left + len(arrived) >= len(expected), "an object was neither there nor in the queue"
+    arrived, left = {route: yard.arrived(folder) for route, folder in folders.items()}, await yard.left()
+    for route, bodies in arrived.items():
+        assert bodies.items() <= expected[route].items(), "half an object was visible"
+        assert left + len(bodies) >= len(expected[route]), "an object was neither there nor in the queue"
 
     for attempt in (2, 3, 4):
         # moto may still hand messages to the dead consumer, whose last request it goes on with; they come back later.
         assert not consume_until(yard, attempt, step="never", times=1)
         if not await yard.left():
             break
-    assert yard.arrived() == expected
+    assert {route: yard.arrived(folder) for route, folder in folders.items()} == expected
     assert await yard.left() == 0
     assert await yard.drain(yard.dead_letter_url) == []
-    receipts = {row["key"] for row in await yard.rows("queue/receipts/") if row["outcome"] in ("copied", "skipped")}
-    assert receipts == set(expected), "every object has a receipt"
+    report = await yard.report(*routes)
+    numbers = {route: one["objects_copied"] + one["objects_skipped"] for route, one in report.by_route.items()}
+    assert (report.state, numbers) == ("success", {"test": 21, "other": 20}), "every object counts once"

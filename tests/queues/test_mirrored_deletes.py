@@ -119,6 +119,20 @@ async def test_the_brake_keeps_the_rest_and_says_so_once(yard: Yard) -> None:
     assert len(yard.arrived()) == 6, "what was kept is hidden for a while"
 
 
+async def test_what_each_attempt_keeps_counts_once(yard: Yard) -> None:
+    await yard.build(notifies=False)
+    route = yard.route(mirror_deletes=True, max_deletes=0)
+    yard.destination.mkdir()
+    for key in ("a", "b"):
+        (yard.destination / key).write_bytes(b"x")
+    for attempt in (1, 2):
+        await yard.send(*removal(yard, "a", "b"))
+        assert (await yard.consume(route, attempt=attempt)).kept == {"test": 2}
+    report = await yard.report(route)
+    assert report.by_route["test"]["objects_kept_by_max_deletes"] == 2
+    assert "2 more objects are gone" in report.problems[0]
+
+
 async def test_a_new_version_at_the_destination_is_never_deleted(yard: Yard) -> None:
     await yard.build(notifies=False)
     yard.destination.mkdir()

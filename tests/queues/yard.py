@@ -35,14 +35,15 @@ QUICK = {"wait_seconds": 2, "visibility_seconds": 30, "back_off_seconds": 0}
 class Yard:
     """Bucket, queue with dead-letter queue, folders `out` and `state` below `root`; everything has a name of its own.
 
-    Set `wrap_source` or `wrap_destination` to put something between the consumer and a store, `queue_endpoint` to put a
-    proxy before the queue.
+    Set `wrap_source` or `wrap_destination` to put something between the consumer and a store (that is `out`, and what
+    else is added to `wrapped`), `queue_endpoint` to put a proxy before the queue.
     """
 
     def __init__(self, endpoint: str, root: Path, name: str) -> None:
         self.endpoint, self.root, self.name = endpoint, root, name
         self.queue_endpoint = endpoint
         self.destination, self.state = root / "out", root / "state"
+        self.wrapped = {self.destination}
         self.queue_url = f"{endpoint}/123456789012/{name}"
         self.dead_letter_url = f"{self.queue_url}-dead"
         self.wrap_source: Callable[[Store], Any] = lambda store: store
@@ -151,7 +152,7 @@ class Yard:
                 yield self.wrap_source(S3Store(client, location.bucket, "us-east-1"))
             return
         store = LocalStore(Path(location.bucket))
-        yield self.wrap_destination(store) if Path(location.bucket) == self.destination else store
+        yield self.wrap_destination(store) if Path(location.bucket) in self.wrapped else store
 
     @asynccontextmanager
     async def open_queue(self) -> AsyncIterator[SqsQueue]:
@@ -215,6 +216,13 @@ class Yard:
         """The keys of all receipts of copies, sorted."""
         receipts = [Receipt.from_json(row) for row in await self.rows("queue/receipts/")]
         return sorted(receipt.key for receipt in receipts if receipt.outcome is Outcome.COPIED)
+
+
+def two_folders(yard: Yard) -> tuple[QueueRoute, QueueRoute]:
+    """Return the route `test` into `out`, and the route `other`, of some of the objects, into `other`; both wrapped."""
+    other = yard.root / "other"
+    yard.wrapped.add(other)
+    return yard.route(), yard.route({"id": "other", "data": "folder/**", "destination": f"file://{other}"})
 
 
 def new_name() -> str:

@@ -42,7 +42,7 @@ class ConsumeOptions:
         max_receives: A message that was handed out this often goes to the dead-letter queue instead of back, at least
             1; the queue's own `maxReceiveCount` counts too where it is smaller.
         visibility_seconds: How long a message stays hidden unless that is renewed, 1 to 43,200: so long the messages
-            of a consumer that was killed are not seen by others. Renewed after each third of it.
+            of a consumer that was killed are not seen by others. Renewed after each quarter of it.
         wait_seconds: How long to wait for messages before the queue counts as empty, 1 to 20.
         back_off_seconds: How long a message is hidden after its first failure; doubles with every further one, up to a
             quarter of an hour.

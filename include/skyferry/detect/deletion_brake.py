@@ -43,7 +43,7 @@ class DeletionBrake:
                 if size <= 0:
                     return False
                 if await self._take(self._next):
-                    self._left = size
+                    self._left += size  # meanwhile one may have been given back
                 self._next += 1
             self._left -= 1
             return True

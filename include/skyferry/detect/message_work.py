@@ -91,11 +91,18 @@ def read_message(
     records: list[RouteRecord] = []
     for record in parsed.records:
         naming = [route for route in routes if route.names(record)]
-        acting = [route for route in naming if route.acts_on(record)]
+        acting = _acting(record, naming)
         counts["matched" if acting else "ignored" if naming else "unmatched"] += 1
         records += _route_records(record, acting)
     reasons = tuple(f"record {bad.index}: {bad.reason}" for bad in parsed.bad_records[:_MAX_REASONS])
     return MessageWork(message=message, records=tuple(records), reasons=reasons, counts=counts)
+
+
+def _acting(record: ObjectRecord, naming: Sequence[QueueRoute]) -> list[QueueRoute]:
+    """Return the routes that have something to do; what a route moves away is not removed for the others."""
+    if record.kind == "removed" and any(route.moves for route in naming):
+        return []
+    return [route for route in naming if route.acts_on(record)]
 
 
 def _route_records(record: ObjectRecord, routes: Sequence[QueueRoute]) -> list[RouteRecord]:

@@ -231,10 +231,9 @@ class QueueConsumer:
 
     async def _return(self, message: QueueMessage, count: str, *, least_seconds: int = 0) -> None:
         """Hide the message for a while that doubles with every reception, so that it is not tried in a circle."""
-        self._held.let_go([message])
         self._totals.messages[count] += 1
         seconds = min(self._options.back_off_seconds * 2 ** min(message.received_count - 1, 10), _MAX_BACK_OFF_SECONDS)
-        await Attempts().call(lambda: self._queue.set_visibility([message], max(seconds, least_seconds)))
+        await self._held.give_back(message, hidden_seconds=max(seconds, least_seconds))
 
     async def _delete(self, messages: Sequence[QueueMessage]) -> None:
         for group in in_groups(messages):

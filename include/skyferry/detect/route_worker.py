@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from skyferry.batch_copy import MAX_LOOKS, BatchCopier, CopyOptions, receipt_of
+from skyferry.batch_copy import MAX_LOOKS, BatchCopier, CopyOptions, as_transfer_error, receipt_of
 from skyferry.batch_tally import BatchResult
 from skyferry.byte_budget import ByteBudget
 from skyferry.detect.deletion_brake import DeletionBrake
@@ -169,8 +169,8 @@ class RouteWorker:
                     decision = decision or await self._deletes.delete(key)
                     if decision is not None:
                         return decision
-            except TransferError as error:
-                return key, error
+            except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other messages
+                return key, as_transfer_error(error, f"looking at {self._source.url(key)}")
         return key, RetryableError(f"{self._source.url(key)} came and went while it was looked at")
 
     async def _copy(self, looked: _Looked) -> tuple[BatchResult, dict[str, ObjectTrouble]]:

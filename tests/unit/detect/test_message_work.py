@@ -55,6 +55,15 @@ def test_every_row_of_the_table(
     assert bool(reason) == (fate in (Fate.DEAD_LETTER, Fate.RETURN))
 
 
+@pytest.mark.parametrize(("moved", "count"), [("**", "ignored"), ("*.txt", "matched")])
+def test_what_one_route_moves_away_is_not_removed_for_another(moved: str, count: str) -> None:
+    mirror = QueueRoute(request=request_from_conf(CONF), mirror_deletes=True)
+    mover = QueueRoute(request=request_from_conf({**CONF, "id": "mover", "data": moved, "copy": False}))
+    work = read_message(message(event("bucket", {**MINE, "name": "ObjectRemoved:Delete"})), [mirror, mover])
+    assert work.counts == {count: 1}
+    assert [one.route for one in work.records] == (["orders"] if count == "matched" else [])
+
+
 def test_poison_is_set_aside_with_a_reason_that_quotes_nothing() -> None:
     work = read_message(message('{"secret": "value"}'), [ROUTE])
     assert work.is_poison
