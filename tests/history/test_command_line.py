@@ -76,13 +76,17 @@ def test_run_status_and_statistic_say_the_same(transfer: Transfer, folders: Fold
     assert (numbers["objects_copied"], numbers["bytes_copied"], found["total"]["success_rate"]) == (4, 40, 1.0)
 
 
-def test_people_get_tables(transfer: Transfer, folders: Folders) -> None:
+def test_people_get_tables_and_pictures(transfer: Transfer, folders: Folders, tmp_path: Path) -> None:
     transfer("run", "--id", "tables", *places(folders(3)), "--wait")
     runs = transfer("status", "--id", "tables").stdout
     assert runs.split()[:6] == ["route", "run", "outcome", "began", "took", "copied"]
     assert "success" in runs
     assert "30 B" in runs
     text = transfer("statistic", "--id", "tables", "--by", "pair", "--since", "1h").stdout
+    picture = tmp_path / "tables.svg"
+    drawn = transfer("statistic", "--id", "tables", "--plot", str(picture))
+    assert (drawn.returncode, drawn.stderr) == (0, f"drew {picture}\n")
+    assert "bytes copied: 30 B" in picture.read_text()
     for words in ("1 success (100.0% of those that ended)", "3 (30 B)", "3 readback", "file to file", "████████████"):
         assert words in text
 

@@ -56,6 +56,10 @@ def statistic(
         str, typer.Option("--since", metavar="7d", help="Only runs since then: 90m, 12h, 7d, 4w, or a date.")
     ] = "",
     group_by: Annotated[Grouping | None, typer.Option("--by", help="Groups beside the total.")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it too, as PNG or SVG by the suffix; by day without --by."),
+    ] = None,
     is_cached: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep what finished runs said in the user's cache folder.")
     ] = True,
@@ -67,6 +71,9 @@ def statistic(
     from skyferry.history.run_history import RunHistory
 
     begin = _since(since)
+    if picture is not None:
+        _check_picture(picture)
+        group_by = group_by or "day"
     api = connect()
     with _cache(api, is_kept=is_cached) as cache:
         runs = RunHistory(api, cache).stream(since=begin, on_progress=_say_progress)
@@ -75,6 +82,34 @@ def statistic(
             write_json(to_json(statistics_document(found)))
         else:
             _write(found)
+    if picture is not None:
+        _draw(found, picture)
+
+
+def _check_picture(file: Path) -> None:
+    """Refuse a picture that could not be written, before anything is read."""
+    from skyferry.cli.statistic_picture import SUFFIXES
+
+    if file.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(
+            f'"{file.name[:100]}" ends in no known kind of picture; expected {" or ".join(SUFFIXES)}',
+            param_hint="'--plot'",
+        )
+    if not file.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {file.parent}", param_hint="'--plot'")
+
+
+def _draw(found: Statistics, file: Path) -> None:
+    from skyferry.cli.statistic_picture import draw_statistics
+
+    if not found.groups:
+        say("no picture, as there are no runs")
+        return
+    try:
+        draw_statistics(found, file)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be written: {error.strerror}", param_hint="'--plot'") from None
+    say(f"drew {file}")
 
 
 def _since(text: str) -> datetime | None:
