@@ -112,6 +112,20 @@ def local_airflow(
         yield airflow
 
 
+@contextmanager
+def same_routes_afterwards(airflow: LocalAirflow) -> Iterator[None]:
+    """Put the route files back at the end of the block, whatever was done to them, and wait until Airflow has them."""
+    folder = airflow.config / "routes"
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    yield
+    for file in folder.iterdir():
+        if file.name not in before:
+            file.unlink()
+    for name, text in before.items():
+        (folder / name).write_bytes(text)
+    _await_dags(airflow, {f"transfer__{Path(name).stem}" for name in before})
+
+
 def _await_dags(airflow: LocalAirflow, wanted: set[str]) -> None:
     """Wait until the DAG processor is through for the first time."""
     login = {"username": airflow.user, "password": airflow.password}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import schemathesis
@@ -11,7 +12,7 @@ from schemathesis.checks import CHECKS
 
 from tests.airflow_home import PROJECT
 from tests.api.conftest import API, token
-from tests.local_airflow import LocalAirflow
+from tests.local_airflow import LocalAirflow, same_routes_afterwards
 
 pytestmark = pytest.mark.slow
 
@@ -25,9 +26,11 @@ AGREEMENT = [
 ]
 
 
-@pytest.fixture(scope="session")
-def login(airflow_services: LocalAirflow) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token(airflow_services, 'op')}"}
+@pytest.fixture(scope="module")
+def login(airflow_services: LocalAirflow) -> Iterator[dict[str, str]]:
+    # Among what the document allows is to remove the route that its examples name.
+    with same_routes_afterwards(airflow_services):
+        yield {"Authorization": f"Bearer {token(airflow_services, 'op')}"}
 
 
 @SCHEMA.parametrize()

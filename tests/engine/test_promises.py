@@ -463,7 +463,8 @@ class TestStatusTellsTheTruth:
         result = await workshop.copy(plan.batches[0], max_objects_in_flight=4)
         with pytest.raises(ConnectionLostError):
             result.raise_if_failed()
-        assert len(tried) <= 5 * 4, "three rounds, and what was under way; some end out of order"
+        # Three rounds, and what was under way; each late success begins the count anew.
+        assert len(tried) < 50, "of 100"
         report = await workshop.report()
         assert (report.objects_copied, report.objects_failed, report.state) == (100, 100, "failed")
 
