@@ -91,16 +91,6 @@ async def test_what_two_routes_would_move_is_moved_by_neither(yard: Yard) -> Non
     assert len(await yard.drain(yard.dead_letter_url)) == 1
 
 
-async def test_an_object_below_the_minimum_age_waits_in_the_queue(yard: Yard) -> None:
-    await yard.build()
-    await yard.put("a.csv", b"a")
-    result = await yard.consume(yard.route({"id": "old", "min_age_seconds": 3600}), two_routes(yard)[1])
-    result.raise_if_failed()
-    assert (result.messages["returned"], await yard.left()) == (1, 1)
-    assert yard.arrived(yard.root / "other") == {"a.csv": b"a"}
-    assert yard.arrived() == {}
-
-
 async def test_what_no_route_names_is_counted_once(yard: Yard) -> None:
     await yard.build(notifies=False)
     await yard.send(event("other-bucket", {"key": "a.csv"}))

@@ -187,8 +187,6 @@ class ConsumptionTotals:
         self.bytes_copied += acted.bytes_copied
         self.records.update({"repeated": acted.repeated, "superseded": acted.superseded})
         for trouble in acted.troubles.values():
-            if not trouble.is_failure:
-                continue
             if isinstance(trouble.error, DeletionBrakeError):
                 self.kept[route.id] += 1
                 self._routes[route.id] = route

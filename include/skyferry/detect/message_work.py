@@ -121,13 +121,11 @@ class ObjectTrouble:
 
     Attributes:
         is_final: Trying again would not help.
-        is_failure: False where nothing is wrong, and it is only too early.
         hidden_seconds: Its message stays hidden at least so long.
     """
 
     error: TransferError
     is_final: bool
-    is_failure: bool = True
     hidden_seconds: int = 0
 
 

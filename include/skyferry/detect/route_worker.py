@@ -7,12 +7,10 @@ events change nothing.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from skyferry.batch_copy import MAX_LOOKS, BatchCopier, CopyOptions, as_transfer_error, receipt_of
 from skyferry.batch_tally import BatchResult
@@ -24,7 +22,6 @@ from skyferry.detect.object_records import ObjectRecord
 from skyferry.detect.queue_route import QueueRoute
 from skyferry.detect.settled_events import SettledEvents
 from skyferry.errors import DeletionBrakeError, PermanentError, RetryableError, TransferError
-from skyferry.object_filter import TOO_YOUNG
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import SEVERAL_MOVES
@@ -138,7 +135,6 @@ class RouteWorker:
             for key, why in refusals.items()
         ]
         reasons = {one.source.key: one.reason for one in planned if one.action is Action.REFUSE} | dict(refusals)
-        too_early = {one.source.key: self._too_early(one) for one in planned if one.reason == TOO_YOUNG}
         return _Looked(
             planned=tuple(to_do),
             settled=(*settled, *(one for one in decisions if isinstance(one, Receipt))),
@@ -146,18 +142,7 @@ class RouteWorker:
             troubles={
                 **{key: ObjectTrouble(error=PermanentError(why), is_final=True) for key, why in reasons.items()},
                 **{key: _trouble(error) for key, error in _errors(decisions)},
-                **too_early,
             },
-        )
-
-    def _too_early(self, decision: PlannedObject) -> ObjectTrouble:
-        """Return why an object below the minimum age waits: in the queue, since no other event will tell of it."""
-        wait_seconds = self.route.request.object_filter.seconds_too_young(decision.source, now=datetime.now(UTC))
-        return ObjectTrouble(
-            error=RetryableError(f"{self._source.url(decision.source.key)} is younger than min_age_seconds"),
-            is_final=False,
-            is_failure=False,
-            hidden_seconds=min(math.ceil(wait_seconds), MAX_HIDDEN_SECONDS),
         )
 
     async def _decide(self, key: str, *, is_removed: bool) -> PlannedObject | Receipt | tuple[str, TransferError]:
@@ -179,7 +164,7 @@ class RouteWorker:
         failed = {
             key: trouble.error
             for key, trouble in looked.troubles.items()
-            if trouble.is_failure and not trouble.is_final and not isinstance(trouble.error, DeletionBrakeError)
+            if not trouble.is_final and not isinstance(trouble.error, DeletionBrakeError)
         }
         receipts = [replace(_gone(key), outcome=Outcome.FAILED, reason=str(error)) for key, error in failed.items()]
         copier = BatchCopier(
