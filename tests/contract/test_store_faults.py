@@ -271,7 +271,7 @@ async def test_silence_is_given_up(remote: Subject, monkeypatch: pytest.MonkeyPa
 
 
 def _module(subject: Subject) -> str:
-    return {"s3": "s3", "az": "azure", "gs": "gcs_api"}[subject.store.kind]
+    return {"s3": "s3_requests", "az": "azure", "gs": "gcs_api"}[subject.store.kind]
 
 
 class _CarelessClient:
@@ -292,7 +292,7 @@ async def test_s3_endpoint_that_ignores_conditions_and_ranges_gives_no_other_con
     s3: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = await _stored(s3)
-    monkeypatch.setattr(s3.store, "_client", _CarelessClient(s3.store._client))
+    monkeypatch.setattr(s3.store, "client", _CarelessClient(s3.store.client))
     with pytest.raises(SizeMismatchError, match="were asked for"):
         await s3.store.read_range(info, 0, 10)
     await s3.put("object", BODY[::-1], replaces=info)

@@ -7,17 +7,15 @@ sent as well; where neither proves anything, the caller reads the object back.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NoReturn
 
 import aiohttp
 from botocore import exceptions as botocore_errors
 
-from skyferry.checksums import CompositeEtag, base64_of, composite_etag, hex_of
+from skyferry.checksums import CompositeEtag, base64_of, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -35,7 +33,8 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Capabilities
-from skyferry.stores.pacing import deadline_seconds
+from skyferry.stores.s3_requests import TRANSPORT_ERRORS, condition, in_time, quoted, unquoted
+from skyferry.stores.s3_upload import S3Upload
 
 _MEBIBYTE = 2**20
 _CHECKSUM_FIELDS = {
@@ -69,15 +68,6 @@ _THROTTLE_CODES = frozenset(
 )  # fmt: skip
 _CHECKSUM_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 _CONDITION_CODES = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"})
-_TRANSPORT_ERRORS = (
-    botocore_errors.HTTPClientError,
-    botocore_errors.ConnectionError,
-    aiohttp.ClientError,
-    asyncio.TimeoutError,
-    OSError,
-)
-
-_Answer = TypeVar("_Answer")
 
 
 class S3Store:
@@ -110,10 +100,10 @@ class S3Store:
     )
 
     def __init__(self, client: Any, bucket: str, region: str, *, sends_checksums: bool = True) -> None:
-        self._client = client
+        self.client = client
         self.bucket = bucket
         self._region = region
-        self._sends_checksums = sends_checksums
+        self.sends_checksums = sends_checksums
 
     def url(self, key: str = "") -> str:
         return f"s3://{self.bucket}/{key}"
@@ -123,24 +113,22 @@ class S3Store:
 
     async def check_bucket(self) -> None:
         try:
-            await _in_time(self._client.head_bucket(Bucket=self.bucket))
+            await in_time(self.client.head_bucket(Bucket=self.bucket))
         except Exception as error:
-            self._fail(error, "looking at", "", needs="s3:ListBucket")
+            self.fail(error, "looking at", "", needs="s3:ListBucket")
 
     async def create_bucket(self) -> None:
         # us-east-1 is the default, and the one place that refuses to be named.
         where = {} if self._region in ("", "us-east-1") else {"LocationConstraint": self._region}
         try:
-            await _in_time(
-                self._client.create_bucket(
-                    Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {})
-                )
+            await in_time(
+                self.client.create_bucket(Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {}))
             )
         except botocore_errors.ClientError as error:
             if _code(error) != "BucketAlreadyOwnedByYou":
-                self._fail(error, "creating", "", needs="s3:CreateBucket")
+                self.fail(error, "creating", "", needs="s3:CreateBucket")
         except Exception as error:
-            self._fail(error, "creating", "", needs="s3:CreateBucket")
+            self.fail(error, "creating", "", needs="s3:CreateBucket")
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
@@ -148,9 +136,9 @@ class S3Store:
             arguments["StartAfter"] = start_after
         while True:
             try:
-                page = await _in_time(self._client.list_objects_v2(**arguments))
+                page = await in_time(self.client.list_objects_v2(**arguments))
             except Exception as error:
-                self._fail(error, "listing", prefix, needs="s3:ListBucket")
+                self.fail(error, "listing", prefix, needs="s3:ListBucket")
             for entry in page.get("Contents", ()):
                 yield _from_listing(entry)
             token = page.get("NextContinuationToken")
@@ -164,13 +152,13 @@ class S3Store:
 
     async def stat(self, key: str) -> ObjectInfo | None:
         try:
-            answer = await _in_time(self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED"))
+            answer = await in_time(self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED"))
         except botocore_errors.ClientError as error:
             if _code(error) in ("404", "NoSuchKey", "NotFound"):
                 return None
-            self._fail(error, "looking at", key, needs="s3:GetObject")
+            self.fail(error, "looking at", key, needs="s3:GetObject")
         except Exception as error:
-            self._fail(error, "looking at", key, needs="s3:GetObject")
+            self.fail(error, "looking at", key, needs="s3:GetObject")
         return await self._describe(key, answer, answer["ContentLength"])
 
     async def etag_digest(self, info: ObjectInfo) -> CompositeEtag | None:
@@ -181,11 +169,11 @@ class S3Store:
         if match.group("parts") == "1":
             return CompositeEtag(max(info.size_bytes, 1))
         try:
-            answer = await _in_time(
-                self._client.head_object(Bucket=self.bucket, Key=info.key, PartNumber=1, IfMatch=_quoted(info.etag))
+            answer = await in_time(
+                self.client.head_object(Bucket=self.bucket, Key=info.key, PartNumber=1, IfMatch=quoted(info.etag))
             )
         except Exception as error:
-            if isinstance(error, (botocore_errors.ClientError, botocore_errors.BotoCoreError, *_TRANSPORT_ERRORS)):
+            if isinstance(error, (botocore_errors.ClientError, botocore_errors.BotoCoreError, *TRANSPORT_ERRORS)):
                 return None  # an endpoint without this call; the caller finds another proof
             raise
         return CompositeEtag(answer["ContentLength"]) if "PartsCount" in answer else None
@@ -202,15 +190,15 @@ class S3Store:
         if info.version_id:
             options = options | {"VersionId": info.version_id}
         try:
-            answer, body = await _in_time(self._download(info, options, size_bytes), size_bytes)
+            answer, body = await in_time(self._download(info, options, size_bytes), size_bytes)
         except TransferError:
             raise
         except botocore_errors.ClientError as error:
             if _code(error) in ("412", "PreconditionFailed"):
                 raise self._changed(info) from None
-            self._fail(error, "reading", info.key, needs="s3:GetObject")
+            self.fail(error, "reading", info.key, needs="s3:GetObject")
         except Exception as error:
-            self._fail(error, "reading", info.key, needs="s3:GetObject")
+            self.fail(error, "reading", info.key, needs="s3:GetObject")
         if len(body) != size_bytes:
             raise SizeMismatchError(f"read {len(body):,} of {size_bytes:,} bytes of {self.url(info.key)}")
         return answer, body
@@ -222,9 +210,9 @@ class S3Store:
 
         Endpoints that ignore `If-Match` or `Range` would otherwise mix versions, or fill the memory.
         """
-        answer = await self._client.get_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag), **options)
+        answer = await self.client.get_object(Bucket=self.bucket, Key=info.key, IfMatch=quoted(info.etag), **options)
         async with answer["Body"] as stream:
-            if _unquoted(answer.get("ETag", info.etag)) != info.etag:
+            if unquoted(answer.get("ETag", info.etag)) != info.etag:
                 raise self._changed(info)
             if answer.get("ContentLength", size_bytes) > size_bytes:
                 raise SizeMismatchError(
@@ -239,7 +227,7 @@ class S3Store:
         )
 
     async def _describe(self, key: str, answer: dict[str, Any], size_bytes: int) -> ObjectInfo:
-        etag = _unquoted(answer["ETag"])
+        etag = unquoted(answer["ETag"])
         checksums = _whole_checksums(answer, etag)
         may_be_md5 = _etag_is_md5(answer, etag)
         if may_be_md5:
@@ -264,9 +252,9 @@ class S3Store:
     async def _tags(self, key: str, version_id: str | None) -> dict[str, str]:
         version = {"VersionId": version_id} if version_id else {}
         try:
-            answer = await _in_time(self._client.get_object_tagging(Bucket=self.bucket, Key=key, **version))
+            answer = await in_time(self.client.get_object_tagging(Bucket=self.bucket, Key=key, **version))
         except Exception as error:
-            self._fail(error, "reading the tags of", key, needs="s3:GetObjectTagging")
+            self.fail(error, "reading the tags of", key, needs="s3:GetObjectTagging")
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     async def put_object(
@@ -279,31 +267,31 @@ class S3Store:
         replaces: ObjectInfo | None,
     ) -> Committed:
         try:
-            request = self._client.put_object(
+            request = self.client.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
                 **_metadata_arguments(metadata),
-                **self._integrity(digests),
-                **_condition(replaces),
+                **self.integrity(digests),
+                **condition(replaces),
             )
-            answer = await _in_time(request, len(body))
+            answer = await in_time(request, len(body))
         except Exception as error:
-            self._fail_writing(error, key)
-        return self._committed(
+            self.fail_writing(error, key)
+        return self.committed(
             key, len(body), answer, expected_etag=digests["md5"], etag_proof="md5", crc64nvme=digests["crc64nvme"]
         )
 
-    def _integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
+    def integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
         """Return the header by which the endpoint itself checks what it received."""
-        if self._sends_checksums:
+        if self.sends_checksums:
             return {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"])}
         return {"ContentMD5": base64_of(digests["md5"])}
 
-    def _committed(
+    def committed(
         self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str, crc64nvme: str
     ) -> Committed:
-        etag = _unquoted(answer["ETag"])
+        etag = unquoted(answer["ETag"])
         verified_by = etag_proof if etag == expected_etag else None
         if verified_by is None and _is_encrypted_apart(answer):
             # Such etags are not MD5s. The checksum counts where the answer has it: an endpoint that does not know it
@@ -316,15 +304,15 @@ class S3Store:
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
     ) -> S3Upload:
         del part_bytes
-        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self._sends_checksums else {}
+        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self.sends_checksums else {}
         try:
-            answer = await _in_time(
-                self._client.create_multipart_upload(
+            answer = await in_time(
+                self.client.create_multipart_upload(
                     Bucket=self.bucket, Key=key, **_metadata_arguments(metadata), **checksum
                 )
             )
         except Exception as error:
-            self._fail_writing(error, key)
+            self.fail_writing(error, key)
         return S3Upload(self, key, answer["UploadId"], size_bytes=size_bytes, replaces=replaces)
 
     async def delete_object(self, info: ObjectInfo) -> bool:
@@ -338,15 +326,15 @@ class S3Store:
         if found.etag != info.etag:
             raise self._source_replaced(info)
         try:
-            await _in_time(self._client.delete_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag)))
+            await in_time(self.client.delete_object(Bucket=self.bucket, Key=info.key, IfMatch=quoted(info.etag)))
         except botocore_errors.ClientError as error:
             if _code(error) in _CONDITION_CODES:
                 raise self._source_replaced(info) from None
             if _code(error) in ("404", "NoSuchKey"):
                 return False
-            self._fail(error, "deleting", info.key, needs="s3:DeleteObject")
+            self.fail(error, "deleting", info.key, needs="s3:DeleteObject")
         except Exception as error:
-            self._fail(error, "deleting", info.key, needs="s3:DeleteObject")
+            self.fail(error, "deleting", info.key, needs="s3:DeleteObject")
         return True
 
     def _source_replaced(self, info: ObjectInfo) -> SourceChangedError:
@@ -355,7 +343,7 @@ class S3Store:
             hint="the new version was kept; the next run copies it",
         )
 
-    def _fail_writing(self, error: Exception, key: str) -> NoReturn:
+    def fail_writing(self, error: Exception, key: str) -> NoReturn:
         if isinstance(error, botocore_errors.ClientError):
             code = _code(error)
             if code in _CONDITION_CODES or (code in ("404", "NoSuchKey") and key):
@@ -363,9 +351,9 @@ class S3Store:
                     f"{self.url(key)} was written or removed by somebody else since it was looked at",
                     hint="it was left alone",
                 ) from None
-        self._fail(error, "writing", key, needs="s3:PutObject")
+        self.fail(error, "writing", key, needs="s3:PutObject")
 
-    def _fail(self, error: Exception, action: str, key: str, *, needs: str) -> NoReturn:
+    def fail(self, error: Exception, action: str, key: str, *, needs: str) -> NoReturn:
         raise self._translate(error, action, key, needs) from error
 
     def _translate(self, error: Exception, action: str, key: str, needs: str) -> TransferError:
@@ -378,9 +366,9 @@ class S3Store:
             )
         if isinstance(error, botocore_errors.NoCredentialsError | botocore_errors.PartialCredentialsError):
             return AccessDeniedError(f"{what}: the connection has no credentials", hint="add them to the connection")
-        if isinstance(error, _TRANSPORT_ERRORS):
+        if isinstance(error, TRANSPORT_ERRORS):
             return ConnectionLostError(
-                f"{what}: {type(error).__name__}", hint=f"{self._client.meta.endpoint_url} did not answer properly"
+                f"{what}: {type(error).__name__}", hint=f"{self.client.meta.endpoint_url} did not answer properly"
             )
         return PermanentError(f"{what}: {type(error).__name__}: {error}")
 
@@ -411,86 +399,8 @@ class S3Store:
         )
 
 
-class S3Upload:
-    """A multipart upload; parts may be sent in any order."""
-
-    def __init__(
-        self, store: S3Store, key: str, upload_id: str, *, size_bytes: int, replaces: ObjectInfo | None
-    ) -> None:
-        self._store = store
-        self._client = store._client
-        self._key = key
-        self._where = {"Bucket": store.bucket, "Key": key, "UploadId": upload_id}
-        self._size_bytes = size_bytes
-        self._replaces = replaces
-        self._parts: dict[int, dict[str, Any]] = {}
-        self._part_md5s: dict[int, str] = {}
-        self._part_bytes: dict[int, int] = {}
-
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
-        number = index + 1
-        integrity = self._store._integrity(digests)
-        try:
-            request = self._client.upload_part(**self._where, PartNumber=number, Body=body, **integrity)
-            answer = await _in_time(request, len(body))
-        except Exception as error:
-            self._store._fail(error, f"writing part {number} of", self._key, needs="s3:PutObject")
-        integrity.pop("ContentMD5", None)
-        self._parts[index] = {"PartNumber": number, "ETag": answer["ETag"], **integrity}
-        self._part_bytes[index] = len(body)
-        self._part_md5s[index] = digests["md5"]
-
-    async def commit(self, digests: Mapping[str, str]) -> Committed:
-        self._require_all_parts()
-        whole = (
-            {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"]), "ChecksumType": "FULL_OBJECT"}
-            if self._store._sends_checksums
-            else {}
-        )
-        try:
-            request = self._client.complete_multipart_upload(
-                **self._where,
-                MultipartUpload={"Parts": [self._parts[index] for index in sorted(self._parts)]},
-                **whole,
-                **_condition(self._replaces),
-            )
-            # The larger the object, the longer S3 takes to put it together: minutes, its documentation says.
-            answer = await _in_time(request, self._size_bytes)
-        except Exception as error:
-            self._store._fail_writing(error, self._key)
-        expected = composite_etag(self._part_md5s[index] for index in sorted(self._part_md5s))
-        return self._store._committed(
-            self._key,
-            self._size_bytes,
-            answer,
-            expected_etag=expected,
-            etag_proof="etag",
-            crc64nvme=digests["crc64nvme"],
-        )
-
-    def _require_all_parts(self) -> None:
-        """Refuse to commit less than was announced: endpoints that ignore checksums would show it."""
-        sent_bytes = sum(self._part_bytes.values())
-        if sent_bytes != self._size_bytes:
-            raise SizeMismatchError(
-                f"{sent_bytes:,} of {self._size_bytes:,} bytes of {self._store.url(self._key)} were sent in "
-                f"{len(self._parts)} parts; the key was left as it was"
-            )
-
-    async def abort(self) -> None:
-        # Whatever the store answers, the caller has a better error to report; a lifecycle rule removes what is left.
-        with contextlib.suppress(botocore_errors.BotoCoreError, botocore_errors.ClientError, *_TRANSPORT_ERRORS):
-            await _in_time(self._client.abort_multipart_upload(**self._where))
-
-
-async def _in_time(request: Awaitable[_Answer], size_bytes: int = 0) -> _Answer:
-    """Return an answer that takes as long as so many bytes may take; the client's own time-outs only end silence."""
-    async with asyncio.timeout(deadline_seconds(size_bytes)):
-        return await request
-
-
 def _from_listing(entry: dict[str, Any]) -> ObjectInfo:
-    etag = _unquoted(entry.get("ETag", ""))
+    etag = unquoted(entry.get("ETag", ""))
     return ObjectInfo(
         key=entry["Key"],
         size_bytes=entry["Size"],
@@ -550,18 +460,6 @@ def _metadata_arguments(metadata: ObjectMetadata) -> dict[str, Any]:
     if metadata.tags:
         arguments["Tagging"] = urllib.parse.urlencode(metadata.tags)
     return arguments
-
-
-def _condition(replaces: ObjectInfo | None) -> dict[str, str]:
-    return {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": _quoted(replaces.etag)}
-
-
-def _quoted(etag: str) -> str:
-    return f'"{etag}"'
-
-
-def _unquoted(etag: str) -> str:
-    return etag.strip('"')
 
 
 def _code(error: botocore_errors.ClientError) -> str:
