@@ -125,7 +125,7 @@ async def audit_run(
         RequestError: The run has no records to compare with.
         TransferError: The state folder or the destination cannot be used.
     """
-    open_store = paced_stores(open_store, [request])
+    open_store = paced_stores(open_store, request)
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.destination_location, request.destination_conn_id) as destination,

@@ -35,6 +35,7 @@ from skyferry.object_transfer import SMALL_OBJECT_BYTES, ObjectTransfer, Transfe
 from skyferry.objects import ObjectInfo
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.request import OnConflict
+from skyferry.run_budget import BUDGET, is_over
 from skyferry.state import RecordWriter, StateFolder
 from skyferry.stores.base import Store
 
@@ -75,6 +76,7 @@ class BatchCopier:
         notifier: Told of every copy of a move before its source is let go; None when nobody is.
         release: Takes a source version away once its copy is on record; by default it is deleted.
         tally: Kept up to date while the copier works; one of its own by default.
+        deadline: No object is begun after it: those that are left are skipped, for the next run to copy.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class BatchCopier:
         notifier: Notifier | None = None,
         release: Callable[[ObjectInfo], Awaitable[bool]] | None = None,
         tally: BatchTally | None = None,
+        deadline: datetime | None = None,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -105,6 +108,7 @@ class BatchCopier:
             state, lambda number: f"{records}-{token}-{number:05d}.ndjson", rows_per_record=_RECEIPTS_PER_RECORD
         )
         self._tally = tally if tally is not None else BatchTally()
+        self._deadline = deadline
 
     async def copy_all(
         self, planned: Sequence[PlannedObject], *, done: dict[str, Receipt], settled: Sequence[Receipt] = ()
@@ -142,7 +146,7 @@ class BatchCopier:
         await self._delete_sources(pending_deletes)
 
     def _is_done(self, receipt: Receipt | None) -> bool:
-        if receipt is None or receipt.outcome in (Outcome.FAILED, Outcome.REFUSED):
+        if receipt is None or receipt.outcome in (Outcome.FAILED, Outcome.REFUSED) or receipt.reason == BUDGET:
             return False
         return not self._is_to_delete(receipt)
 
@@ -186,6 +190,8 @@ class BatchCopier:
         try:
             if earlier is not None and self._is_to_delete(earlier):
                 receipt = earlier  # nothing else is left to do
+            elif is_over(self._deadline):
+                receipt = receipt_of(planned, Outcome.SKIPPED, BUDGET)
             else:
                 receipt = await copier.copy(planned)
         except Exception as error:  # noqa: BLE001 - not even a fault of our own may cost the other objects

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from skyferry.bandwidth import Bandwidth, ByteRate
 from skyferry.errors import PermanentError, ReplanError, ThrottledError
 from skyferry.object_transfer import PARTS_IN_FLIGHT
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
@@ -24,36 +25,67 @@ _Result = TypeVar("_Result")
 class PacedStores:
     """Opens stores that share a pace where they share a bucket and a connection; a `skyferry.state.StoreOpener`.
 
-    A local folder needs no pace.
+    A local folder needs no pace; its bytes count like those of any store.
 
     Args:
         open_store: Opens the stores themselves.
         max_in_flight: Never more requests to one store under way than this.
+        max_requests_per_second: Never more requests to one store than this; None for no such bound.
+        bandwidth: Bytes a second that are read from all stores together, and the same that are written.
+        share: The part of the two that is ours: 1 divided by how many work at the same time.
     """
 
-    def __init__(self, open_store: StoreOpener, *, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        open_store: StoreOpener,
+        *,
+        max_in_flight: int,
+        max_requests_per_second: float | None,
+        bandwidth: Bandwidth,
+        share: float,
+    ) -> None:
         self._open_store = open_store
         self._max_in_flight = max_in_flight
+        self._max_per_second = None if max_requests_per_second is None else max_requests_per_second * share
+        self._reading = ByteRate(bandwidth, share=share)
+        self._writing = ByteRate(bandwidth, share=share)
+        self._is_capped = bandwidth.is_capped
         self._paces: dict[tuple[str, str, str], StorePace] = {}
 
     @asynccontextmanager
     async def __call__(self, location: Location, conn_id: str) -> AsyncIterator[Store]:
         """Yield the store and close it."""
         async with self._open_store(location, conn_id) as store:
-            yield store if store.kind == "file" else PacedStore(store, self._pace(store, conn_id))
+            if store.kind == "file" and not self._is_capped:
+                yield store
+            else:
+                yield PacedStore(store, _Turns(self._pace(store, conn_id), self._reading, self._writing))
 
-    def _pace(self, store: Store, conn_id: str) -> StorePace:
+    def _pace(self, store: Store, conn_id: str) -> StorePace | None:
+        if store.kind == "file":
+            return None
         place = store.kind, conn_id, store.bucket
         if place not in self._paces:
-            self._paces[place] = StorePace(store.url(), max_in_flight=self._max_in_flight)
+            self._paces[place] = StorePace(
+                store.url(), max_in_flight=self._max_in_flight, max_per_second=self._max_per_second
+            )
         return self._paces[place]
 
 
-def paced_stores(open_store: StoreOpener, requests: Iterable[TransferRequest]) -> PacedStores:
-    """Return what opens the stores of some transfers, within the widest of their limits."""
-    # The parts of one large object may travel together, however few objects do.
-    most = max(request.max_objects_in_flight for request in requests)
-    return PacedStores(open_store, max_in_flight=max(most, PARTS_IN_FLIGHT))
+def paced_stores(open_store: StoreOpener, request: TransferRequest, *, share: float = 1.0) -> PacedStores:
+    """Return what opens the stores of a transfer within its limits.
+
+    Args:
+        share: The part of its caps that is this task's: 1 divided by how many work at the same time.
+    """
+    return PacedStores(
+        open_store,
+        # The parts of one large object may travel together, however few objects do.
+        max_in_flight=max(request.max_objects_in_flight, PARTS_IN_FLIGHT),
+        max_requests_per_second=request.max_requests_per_second,
+        bandwidth=request.bandwidth,
+        share=share,
+    )
 
 
 class PacedStore:
@@ -63,9 +95,9 @@ class PacedStore:
     when the next one begins (`ThrottledError.is_paced`).
     """
 
-    def __init__(self, store: Store, pace: StorePace) -> None:
+    def __init__(self, store: Store, turns: _Turns) -> None:
         self._store = store
-        self._turns = _Turns(pace)
+        self._turns = turns
 
     @property
     def kind(self) -> str:
@@ -114,7 +146,7 @@ class PacedStore:
 
     async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
         """As the store, in its turn."""
-        return await self._turns.take("read_object", lambda: self._store.read_object(info), info.size_bytes)
+        return await self._turns.read("read_object", lambda: self._store.read_object(info), info.size_bytes)
 
     async def etag_digest(self, info: ObjectInfo) -> EtagDigest | None:
         """As the store, in its turn."""
@@ -122,7 +154,7 @@ class PacedStore:
 
     async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
         """As the store, in its turn."""
-        return await self._turns.take(
+        return await self._turns.read(
             "read_range", lambda: self._store.read_range(info, start_byte, size_bytes), size_bytes
         )
 
@@ -136,7 +168,7 @@ class PacedStore:
         replaces: ObjectInfo | None,
     ) -> Committed:
         """As the store, in its turn."""
-        return await self._turns.take(
+        return await self._turns.write(
             "put_object",
             lambda: self._store.put_object(key, body, metadata=metadata, digests=digests, replaces=replaces),
             len(body),
@@ -171,7 +203,7 @@ class _PacedUpload:
         self._turns = turns
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
-        await self._turns.take("put_part", lambda: self._upload.put_part(index, body, digests), len(body))
+        await self._turns.write("put_part", lambda: self._upload.put_part(index, body, digests), len(body))
 
     async def commit(self, digests: Mapping[str, str]) -> Committed:
         return await self._turns.take("commit", lambda: self._upload.commit(digests))
@@ -181,10 +213,25 @@ class _PacedUpload:
 
 
 class _Turns:
-    """Makes single requests in their turn."""
+    """Makes single requests in their turn.
 
-    def __init__(self, pace: StorePace) -> None:
+    Bytes wait before the request does, so that none is held up at the store by those that wait for bytes.
+    """
+
+    def __init__(self, pace: StorePace | None, reading: ByteRate, writing: ByteRate) -> None:
         self._pace = pace
+        self._reading = reading
+        self._writing = writing
+
+    async def read(self, name: str, request: Callable[[], Awaitable[_Result]], size_bytes: int) -> _Result:
+        """Return what a request returns that reads so many bytes."""
+        await self._reading.wait_for(size_bytes)
+        return await self.take(name, request, size_bytes)
+
+    async def write(self, name: str, request: Callable[[], Awaitable[_Result]], size_bytes: int) -> _Result:
+        """Return what a request returns that writes so many bytes."""
+        await self._writing.wait_for(size_bytes)
+        return await self.take(name, request, size_bytes)
 
     async def take(self, name: str, request: Callable[[], Awaitable[_Result]], size_bytes: int = 0) -> _Result:
         """Return what the request returns, made when it may begin.
@@ -192,6 +239,8 @@ class _Turns:
         Args:
             name: Requests of one name and about one size take about as long as each other.
         """
+        if self._pace is None:
+            return await request()
         began_at = await self._pace.enter()
         try:
             result = await request()

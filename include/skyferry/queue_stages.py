@@ -49,6 +49,7 @@ async def consume_queue(
     open_store: StoreOpener,
     state: Location,
     state_conn_id: str,
+    consumers: int = 1,
 ) -> Consumption:
     """Do for each route what the messages of a queue tell of, until the queue is empty or a budget is spent.
 
@@ -63,6 +64,7 @@ async def consume_queue(
         routes: All routes that are fed by the queue, at least one, each with an id of its own.
         slot: Number of this consumer among those of the run, from 0.
         attempt: The task's attempt, from 1.
+        consumers: How many consumers the run has; the caps of each route are divided by it.
 
     Raises:
         RequestError: There is no route, or two have one id.
@@ -70,7 +72,6 @@ async def consume_queue(
     """
     _check_ids(routes)
     records = QueueRecords(slot=slot, attempt=attempt)
-    open_store = paced_stores(open_store, [route.request for route in routes])
     async with AsyncExitStack() as stack:
         state_folder = await stack.enter_async_context(open_state(open_store, state, state_conn_id, run))
         await state_folder.write(records.begun, [{"slot": slot, "attempt": attempt}])
@@ -79,7 +80,14 @@ async def consume_queue(
             await Attempts().call(queue.create_if_missing)
         content = ByteBudget(MEMORY_BUDGET_BYTES)
         workers = [
-            await _open_worker(route, stack, open_store, state=state_folder, records=records, content=content)
+            await _open_worker(
+                route,
+                stack,
+                paced_stores(open_store, route.request, share=1 / consumers),
+                state=state_folder,
+                records=records,
+                content=content,
+            )
             for route in routes
         ]
         consumer = QueueConsumer(

@@ -11,6 +11,7 @@ from typing import Any
 from skyferry.errors import TransferIncompleteError, printable
 from skyferry.records import Outcome, Receipt
 from skyferry.refusals import OTHER
+from skyferry.run_budget import BUDGET
 
 MAX_PROBLEMS = 20
 """How many refused and failed objects the report names; the records under `state_url` have all of them."""
@@ -31,6 +32,8 @@ class Report:
         problems: The first objects that were refused, failed, or kept at the source of a move; a sentence each.
         missed_by_events: For a run that lists the source of a route which a queue feeds: the objects it copied, since
             no event had brought them. 0 for other runs.
+        budget_reached: `objects`, `bytes` or `seconds` when the run ended because it had copied as much, or taken as
+            long, as it may; what is left for the next run is skipped with the reason `budget`. Else empty.
     """
 
     run_id: str
@@ -61,6 +64,7 @@ class Report:
     records: str
     problems: tuple[str, ...] = ()
     missed_by_events: int = 0
+    budget_reached: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values, every field present."""
@@ -73,6 +77,12 @@ class Report:
             return f"nothing to do: {self.source} has no objects to transfer"
         if self.dry_run:
             return f"dry run: {self.objects_to_copy:,} objects ({self.bytes_to_copy:,} bytes) would be copied"
+        if self.budget_reached:
+            left = self.skipped_by_reason.get(BUDGET, 0)
+            return (
+                f"budget of {self.budget_reached} reached: {self.objects_copied:,} of {self.objects_planned:,} objects"
+                f" copied ({self.bytes_copied:,} bytes), {left:,} left for the next run"
+            )
         if self.objects_copied == 0 and self.state == "success":
             return (
                 f"nothing copied: all {self.objects_skipped:,} objects were skipped ({_text(self.skipped_by_reason)})"

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from skyferry.bandwidth import BANDWIDTH_RULE, Bandwidth
 from skyferry.errors import RequestError
 from skyferry.object_filter import MAX_PATTERNS, ObjectFilter, parse_patterns
 from skyferry.selection import MAX_DATA_CHARACTERS, Selection
@@ -30,10 +31,12 @@ from skyferry.validation_text import found_text, problem_text, reason_error, unk
 
 OnConflict = Literal["replace_if_different", "skip", "replace", "fail"]
 Verify = Literal["checksum", "readback"]
+Order = Literal["key", "largest_first", "smallest_first"]
 
 MIB = 1024**2
 MAX_AGE_SECONDS = 10 * 366 * 24 * 3600
 MAX_SIZE_BYTES = 1024**5
+MAX_BANDWIDTH_CHARACTERS = 500
 ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Route ids: they become part of DAG ids, file names and lineage names."""
 
@@ -228,6 +231,75 @@ class TransferRequest(BaseModel):
         json_schema_extra={"section": "Limits"},
     )
 
+    order: Order = Field(
+        default="key",
+        title="Order",
+        description="Which objects come first: those whose keys come first (key), the largest (largest_first) or the"
+        " smallest (smallest_first). Many are under way at the same time, so this is no promise about single objects.",
+        examples=["largest_first"],
+        json_schema_extra={"section": "Limits"},
+    )
+    max_bytes_per_second: str = Field(
+        default="",
+        title="Bandwidth",
+        description="How many bytes a second all batches together read, and write, at most: `10M` (K, M, G: powers of"
+        " 1,024), or by the time of day in UTC `08:00,10M 18:00,off`, as for rclone's --bwlimit. Empty for no cap.",
+        examples=["10M", "08:00,10M 18:00,off"],
+        max_length=MAX_BANDWIDTH_CHARACTERS,
+        json_schema_extra={"section": "Limits", "expected": BANDWIDTH_RULE},
+    )
+    max_requests_per_second: int | None = Field(
+        default=None,
+        title="Requests per second",
+        description="How many requests a second all batches together make to each store, at most; empty for as many as"
+        " the store takes.",
+        examples=[200],
+        ge=1,
+        le=100_000,
+        json_schema_extra={
+            "section": "Limits",
+            "expected": "a whole number from 1 to 100,000, or nothing for as many as the store takes",
+        },
+    )
+    max_objects: int | None = Field(
+        default=None,
+        title="Objects in a run",
+        description="The run copies no more than this, and leaves the others for the next run; empty for all.",
+        examples=[100_000],
+        ge=1,
+        le=10**9,
+        json_schema_extra={
+            "section": "Budget of a run",
+            "expected": "a whole number from 1 to 1,000,000,000, or nothing for all objects",
+        },
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        title="Bytes in a run",
+        description="The run copies no more than this, but at least one object, and leaves the others for the next run;"
+        " empty for all.",
+        examples=[1024**4],
+        ge=1,
+        le=10**18,
+        json_schema_extra={
+            "section": "Budget of a run",
+            "expected": "a whole number from 1 to 1,000,000,000,000,000,000, or nothing for all objects",
+        },
+    )
+    max_seconds: int | None = Field(
+        default=None,
+        title="Seconds of a run",
+        description="The run begins no other object so long after it started, and leaves the others for the next run;"
+        " empty for no end.",
+        examples=[3600],
+        ge=1,
+        le=MAX_AGE_SECONDS,
+        json_schema_extra={
+            "section": "Budget of a run",
+            "expected": f"a whole number from 1 to {MAX_AGE_SECONDS:,}, or nothing for no end",
+        },
+    )
+
     @field_validator("source", "destination", mode="after")
     @classmethod
     def _in_one_spelling(cls, value: str, info: ValidationInfo) -> str:
@@ -243,6 +315,15 @@ class TransferRequest(BaseModel):
             return Selection.parse(value).data
         except RequestError as error:
             raise _as_problem(error) from error
+
+    @field_validator("max_bytes_per_second", mode="after")
+    @classmethod
+    def _is_bandwidth(cls, value: str) -> str:
+        try:
+            Bandwidth.parse(value)
+        except RequestError as error:
+            raise _as_problem(error) from error
+        return value
 
     @field_validator("include", "exclude", mode="after")
     @classmethod
@@ -302,6 +383,11 @@ class TransferRequest(BaseModel):
     def selection(self) -> Selection:
         """The objects `data` means."""
         return Selection.parse(self.data)
+
+    @property
+    def bandwidth(self) -> Bandwidth:
+        """What `max_bytes_per_second` means."""
+        return Bandwidth.parse(self.max_bytes_per_second)
 
     @property
     def object_filter(self) -> ObjectFilter:

@@ -57,6 +57,7 @@ class RequestRate:
         self._accepted_at: deque[float] = deque()
         self._limit: float | None = None
         self._begun_at: float | None = None
+        self._begun = 0
         self._refused_at = 0.0
         self._resting_until = 0.0
         self._approach_seconds = _FIRST_APPROACH_SECONDS
@@ -69,6 +70,7 @@ class RequestRate:
         """Note that a request begins."""
         if self._begun_at is None:
             self._begun_at = self._refused_at = self._resting_until = now
+        self._begun += 1
         per_second = self.per_second(now)
         if per_second is not None:
             self._next_at = max(self._next_at, now) + 1 / per_second
@@ -104,7 +106,7 @@ class RequestRate:
 
     def _learn(self, now: float) -> tuple[float, float]:
         """Return what the store takes a second, and how slowly to come close to it again."""
-        present = self._learned(now) or 0.0
+        present = self._learned(now) or self._asked_per_second(now)
         rested_seconds = max(self._resting_until - self._refused_at, 0.0)
         if now - self._resumed_at < 3 * rested_seconds:
             # What the store took may be what it had saved up for while it was left alone, or not; nobody tells.
@@ -115,6 +117,11 @@ class RequestRate:
         if self._limit is not None and abs(limit / self._limit - 1) < _SAME_LIMIT:
             return limit, min(self._approach_seconds * 2, _LONGEST_APPROACH_SECONDS)
         return limit, _FIRST_APPROACH_SECONDS
+
+    def _asked_per_second(self, now: float) -> float:
+        """Return how many requests a second have begun, before a store refused one for the first time."""
+        seconds = max(now - (now if self._begun_at is None else self._begun_at), _SHORTEST_COUNT_SECONDS)
+        return self._begun / seconds
 
     def _taken_per_second(self, now: float, *, rested_seconds: float) -> float:
         longest = _COUNT_WHILE_GROWING_SECONDS if self._is_growing(now) else _LONGEST_COUNT_SECONDS

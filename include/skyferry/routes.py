@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from skyferry.bandwidth import Bandwidth
 from skyferry.config_folder import absolute_url, config_folder, read_model
 from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS
 from skyferry.errors import RequestError, RouteConfigError, UnknownRouteError
@@ -33,6 +34,7 @@ from skyferry.request import (
     DEFAULT_CONN_IDS,
     ID_PATTERN,
     OnConflict,
+    Order,
     TransferRequest,
     Verify,
     params_schema,
@@ -226,13 +228,28 @@ class RouteCopy(BaseModel):
 
 
 class RouteLimits(BaseModel):
-    """How much a route does at the same time."""
+    """How much a route does at the same time, how fast, and in one run."""
 
     model_config = _MODEL
 
     max_objects_in_flight: int = _like_parameter("max_objects_in_flight")  # type: ignore[assignment]
     batch_objects: int = _like_parameter("batch_objects")  # type: ignore[assignment]
     batch_bytes: int = _like_parameter("batch_bytes")  # type: ignore[assignment]
+    order: Order = _like_parameter("order")  # type: ignore[assignment]
+    max_bytes_per_second: str = _like_parameter("max_bytes_per_second")  # type: ignore[assignment]
+    max_requests_per_second: int | None = _like_parameter("max_requests_per_second")  # type: ignore[assignment]
+    max_objects: int | None = _like_parameter("max_objects")  # type: ignore[assignment]
+    max_bytes: int | None = _like_parameter("max_bytes")  # type: ignore[assignment]
+    max_seconds: int | None = _like_parameter("max_seconds")  # type: ignore[assignment]
+
+    @field_validator("max_bytes_per_second", mode="after")
+    @classmethod
+    def _is_bandwidth(cls, value: str) -> str:
+        try:
+            Bandwidth.parse(value)
+        except RequestError as error:
+            raise reason_error(str(error).removeprefix("max_bytes_per_second is ")) from error
+        return value
 
 
 class Route(BaseModel):
@@ -308,7 +325,9 @@ class Route(BaseModel):
         default_factory=RouteCopy, alias="copy", title="Copy", description="How objects are copied."
     )
     limits: RouteLimits = Field(
-        default_factory=RouteLimits, title="Limits", description="How much is done at the same time."
+        default_factory=RouteLimits,
+        title="Limits",
+        description="How much is done at the same time, how fast, and in one run.",
     )
 
     @field_validator("id", mode="after")
@@ -442,9 +461,7 @@ class Route(BaseModel):
             copy=self.copying.keep_source and not self.source.done,
             on_conflict=self.copying.on_conflict,
             verify=self.copying.verify,
-            max_objects_in_flight=self.limits.max_objects_in_flight,
-            batch_objects=self.limits.batch_objects,
-            batch_bytes=self.limits.batch_bytes,
+            **self.limits.model_dump(),
         )
 
     def handover(self) -> Handover:

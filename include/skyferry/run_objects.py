@@ -125,7 +125,7 @@ class _Group:
         return [self._merged(planned, receipts) async for planned in self._planned(batch)]
 
     async def _planned(self, batch: Mapping[str, Any]) -> AsyncIterator[PlannedObject]:
-        for record in range(batch["first_record"], batch["last_record"] + 1):
+        for record in batch["records"]:
             for row in await self.records.read(f"{self.folder}manifest/{record:05d}.ndjson"):
                 yield PlannedObject.from_json(row)
 

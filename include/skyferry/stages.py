@@ -22,6 +22,7 @@ from skyferry.batch_tally import BatchResult, BatchTally
 from skyferry.claim import Claimed, claim_files
 from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.handover import NO_HANDOVER, Handover
+from skyferry.manifest import Batch, ManifestWriter, OrderedOnDisk
 from skyferry.notify.notifier import NotifierOpener
 from skyferry.objects import ObjectInfo
 from skyferry.paced_store import paced_stores
@@ -30,14 +31,12 @@ from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import NOT_CLAIMED, OTHER
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
 from skyferry.request import TransferRequest
+from skyferry.run_budget import BUDGET, BudgetReached, PlanBudget, deadline_of
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
 from skyferry.stores.base import Store
 from skyferry.urls import Location, is_inside
 
-__all__ = ["MAX_BATCHES", "Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
-
-MAX_BATCHES = 1024
-"""Airflow's default `[core] max_map_length`; larger plans get larger batches."""
+__all__ = ["Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
 
 PREVIEW_OBJECTS = 200
 """How many decisions a plan carries along to be shown."""
@@ -46,28 +45,6 @@ _SKIPPED_PER_RECORD = 5_000
 
 _LOST_ROUNDS = 3
 """How often all objects in flight must fail for a batch to take a store for lost; each round can take two minutes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """A share of a plan: the manifest records `first_record` to `last_record`."""
-
-    name: str
-    number: int
-    plan_number: int
-    first_record: int
-    last_record: int
-    objects: int
-    size_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; no key is in them, so they may travel through Airflow."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Batch:
-        """Undo `to_json`."""
-        return Batch(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +93,7 @@ async def plan_transfer(
         request = request.model_copy(update={"source": handover.watched})
     _spare_records(request, handover, state, state_conn_id)
     claimed = await _claim(request, handover)
-    open_store = paced_stores(open_store, [request])
+    open_store = paced_stores(open_store, request)
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -130,7 +107,7 @@ async def plan_transfer(
         newest, newest_whole = await records.plan_numbers()
         # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
         earlier = await _receipts_of_plan(records, newest_whole)
-        writer = _PlanWriter(records, newest + 1, request)
+        writer = _PlanWriter(records, newest + 1, request, budget=PlanBudget(request, earlier=earlier.values()))
         planner = Planner(_once_claimed(request, handover), source, destination, destination_exists=exists)
         async for decision in planner.decisions():
             await writer.add(decision, earlier.pop(decision.source.key, None))
@@ -226,14 +203,16 @@ async def _receipts_of_plan(records: StateFolder, number: int) -> dict[str, Rece
 
 
 class _PlanWriter:
-    """Writes decisions as records and cuts those to be carried out into batches."""
+    """Writes decisions as records, and those to be carried out as a manifest, in the order of the request."""
 
-    def __init__(self, records: StateFolder, number: int, request: TransferRequest) -> None:
+    def __init__(self, records: StateFolder, number: int, request: TransferRequest, *, budget: PlanBudget) -> None:
         self._records = records
         self._number = number
         self._request = request
+        self._budget = budget
+        self._ordered = None if request.order == "key" else OrderedOnDisk(request.order)
         folder = plan_folder(number)
-        self._manifest = _ManifestWriter(records, folder, request)
+        self._manifest = ManifestWriter(records, folder, request)
         self._skipped = RecordWriter(
             records, lambda record: f"{folder}skipped/{record:05d}.ndjson", rows_per_record=_SKIPPED_PER_RECORD
         )
@@ -249,31 +228,50 @@ class _PlanWriter:
     async def add(self, decision: PlannedObject, earlier: Receipt | None) -> None:
         """Take in a decision, and the receipt this run already has for the object."""
         self._counts["objects_planned"] += 1
-        if len(self._preview) < PREVIEW_OBJECTS:
-            self._preview.append(decision)
         if earlier is not None and _still_holds(earlier, decision):
             if self._request.keep_source or not earlier.awaits_deletion:
+                self._show(decision)
                 self._counts["objects_carried"] += 1
                 await self._carried.add(earlier.to_json())
                 return
             # Copied by this run, and not merely found identical; all that is left is to delete it at the source.
             decision = replace(decision, action=Action.DELETE_SOURCE, reason=earlier.reason)
-        match decision.action:
-            case Action.COPY | Action.DELETE_SOURCE:
-                if decision.action is Action.COPY:
-                    self._counts["objects_to_copy"] += 1
-                    self._counts["bytes_to_copy"] += decision.source.size_bytes
-                await self._manifest.add(decision)
-            case Action.SKIP:
-                self._counts["objects_skipped"] += 1
-                self._skipped_by_reason[decision.reason] += 1
-                await self._skipped.add(decision.to_note())
-            case Action.REFUSE:
-                self._counts["objects_refused"] += 1
-                self._refused_by_reason[decision.refusal or OTHER] += 1
-                if len(self._problems) < MAX_PROBLEMS:
-                    self._problems.append(decision.reason)
-                await self._skipped.add(decision.to_note())
+            self._show(decision)
+            await self._manifest.add(decision)
+        elif decision.action in (Action.SKIP, Action.REFUSE):
+            await self._note(decision)
+        elif self._ordered is not None:
+            self._ordered.add(decision)
+        else:
+            await self._add_work(decision)
+
+    async def _add_work(self, decision: PlannedObject) -> None:
+        """Put an object into the manifest, or leave it for the next run."""
+        size_bytes = decision.source.size_bytes if decision.action is Action.COPY else 0
+        if not self._budget.takes(size_bytes):
+            await self._note(replace(decision, action=Action.SKIP, reason=BUDGET))
+            return
+        self._show(decision)
+        if decision.action is Action.COPY:
+            self._counts["objects_to_copy"] += 1
+            self._counts["bytes_to_copy"] += size_bytes
+        await self._manifest.add(decision)
+
+    async def _note(self, decision: PlannedObject) -> None:
+        self._show(decision)
+        if decision.action is Action.SKIP:
+            self._counts["objects_skipped"] += 1
+            self._skipped_by_reason[decision.reason] += 1
+        else:
+            self._counts["objects_refused"] += 1
+            self._refused_by_reason[decision.refusal or OTHER] += 1
+            if len(self._problems) < MAX_PROBLEMS:
+                self._problems.append(decision.reason)
+        await self._skipped.add(decision.to_note())
+
+    def _show(self, decision: PlannedObject) -> None:
+        if len(self._preview) < PREVIEW_OBJECTS:
+            self._preview.append(decision)
 
     async def carry(self, receipt: Receipt) -> None:
         """Take over the receipt of an object the source no longer has."""
@@ -283,6 +281,8 @@ class _PlanWriter:
 
     async def finish(self) -> Plan:
         """Write what is left and then the totals, which make the plan whole."""
+        for decision in self._ordered.take_all() if self._ordered is not None else ():
+            await self._add_work(decision)
         await self._manifest.flush()
         await self._skipped.flush()
         await self._carried.flush()
@@ -294,6 +294,7 @@ class _PlanWriter:
             "skipped_by_reason": dict(self._skipped_by_reason),
             "refused_by_reason": dict(self._refused_by_reason),
             "problems": self._problems,
+            "budget_reached": self._budget.reached,
             "batches": [batch.to_json() for batch in batches],
             "dry_run": self._request.dry_run,
         }
@@ -305,59 +306,6 @@ def _still_holds(receipt: Receipt, decision: PlannedObject) -> bool:
     """Tell whether what this run copied is still what the source has and the destination shows."""
     shown = decision.replaces.etag if decision.replaces else ""
     return receipt.source_etag == decision.source.etag and receipt.destination_etag == shown
-
-
-@dataclass(slots=True)
-class _ManifestWriter:
-    """Writes the manifest, one record for each batch, and remembers what is in each."""
-
-    records: StateFolder
-    folder: str
-    request: TransferRequest
-    objects: int = 0
-    _rows: list[dict[str, Any]] = field(default_factory=list)
-    _row_bytes: int = 0
-    _sizes: list[tuple[int, int]] = field(default_factory=list)
-
-    async def add(self, decision: PlannedObject) -> None:
-        size_bytes = decision.source.size_bytes if decision.action is Action.COPY else 0
-        is_full = self._row_bytes + size_bytes > self.request.batch_bytes
-        if self._rows and (is_full or len(self._rows) >= self.request.batch_objects):
-            await self.flush()
-        self._rows.append(decision.to_json())
-        self._row_bytes += size_bytes
-        self.objects += 1
-
-    async def flush(self) -> None:
-        if not self._rows:
-            return
-        rows, self._rows = self._rows, []
-        size_bytes, self._row_bytes = self._row_bytes, 0
-        await self.records.write(f"{self.folder}manifest/{len(self._sizes):05d}.ndjson", rows)
-        self._sizes.append((len(rows), size_bytes))
-
-    def batches(self, plan_number: int) -> tuple[Batch, ...]:
-        """Return at most `MAX_BATCHES` batches of neighbouring records."""
-        records_per_batch = max(-(-len(self._sizes) // MAX_BATCHES), 1)
-        starts = range(0, len(self._sizes), records_per_batch)
-        return tuple(
-            self._batch(number, len(starts), self._sizes[start : start + records_per_batch], start, plan_number)
-            for number, start in enumerate(starts)
-        )
-
-    def _batch(
-        self, number: int, count: int, sizes: list[tuple[int, int]], first_record: int, plan_number: int
-    ) -> Batch:
-        objects, size_bytes = (sum(column) for column in zip(*sizes, strict=True))
-        return Batch(
-            name=f"batch {number + 1} of {count} ({objects:,} objects, {size_bytes / 1e6:,.1f} MB)",
-            number=number,
-            plan_number=plan_number,
-            first_record=first_record,
-            last_record=first_record + len(sizes) - 1,
-            objects=objects,
-            size_bytes=size_bytes,
-        )
 
 
 async def copy_batch(
@@ -388,7 +336,7 @@ async def copy_batch(
         TransferError: The batch as a whole could not be worked on (a bucket is gone, the records cannot be read).
     """
     receipts = f"{plan_folder(batch.plan_number)}receipts/{batch.number:05d}/"
-    open_store = paced_stores(open_store, [request])
+    open_store = paced_stores(open_store, request, share=1 / batch.batches)
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -405,6 +353,7 @@ async def copy_batch(
             notifier=notifier,
             release=handover.release(request.source_location),
             tally=tally,
+            deadline=deadline_of(request, run.started_at),
         )
         return await copier.copy_all(
             await _planned_objects(records, batch), done=await last_receipts(records, receipts)
@@ -420,7 +369,7 @@ async def _planned_objects(records: StateFolder, batch: Batch) -> list[PlannedOb
     folder = f"{plan_folder(batch.plan_number)}manifest/"
     planned = [
         PlannedObject.from_json(row)
-        for record in range(batch.first_record, batch.last_record + 1)
+        for record in batch.records
         for row in await records.read(f"{folder}{record:05d}.ndjson")
     ]
     if len(planned) != batch.objects:
@@ -464,7 +413,7 @@ def _weight(receipt: Receipt) -> int:
         return 3
     if receipt.outcome is Outcome.FAILED:
         return 0
-    return 1 if receipt.reason == "source_gone" else 2
+    return 1 if receipt.reason in ("source_gone", BUDGET) else 2
 
 
 async def report_transfer(
@@ -483,7 +432,7 @@ async def report_transfer(
     Args:
         is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
     """
-    async with open_state(paced_stores(open_store, [request]), state, state_conn_id, run) as records:
+    async with open_state(paced_stores(open_store, request), state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
         totals = Totals(deletes_sources=not request.keep_source)
@@ -556,7 +505,14 @@ def _make_report(
         throughput_bytes_per_second=round(totals.bytes_copied / duration_seconds, 1) if duration_seconds else 0.0,
         records=records,
         problems=tuple(totals.problems),
+        budget_reached=_budget_reached(numbers, totals),
     )
+
+
+def _budget_reached(plan: Mapping[str, Any], totals: Totals) -> BudgetReached:
+    """Return which budget the run has reached: one the plan met, or its time, which only the copy can meet."""
+    planned: BudgetReached = plan.get("budget_reached", "")
+    return planned or ("seconds" if totals.skipped_by_reason[BUDGET] else "")
 
 
 async def _keep_report(records: StateFolder, number: int, report: Report) -> None:

@@ -28,6 +28,7 @@ class ConsumeQueueOperator(TransferStageOperator):
         queue_url: URL of the queue, whose messages are about objects of the routes' sources.
         queue_conn_id: Id of the queue's Airflow connection; empty for that of the first route's source.
         slot: Number of this consumer among those of the run, from 0.
+        consumers: How many there are; the caps of each route are divided by it.
         options: Fields of `skyferry.detect.consumption.ConsumeOptions`: `unmatched`, `max_messages`, `max_bytes`,
             `max_seconds`, ...
     """
@@ -39,6 +40,7 @@ class ConsumeQueueOperator(TransferStageOperator):
         queue_url: str,
         queue_conn_id: str = "",
         slot: int = 0,
+        consumers: int = 1,
         options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -47,6 +49,7 @@ class ConsumeQueueOperator(TransferStageOperator):
         self.queue_url = queue_url
         self.queue_conn_id = queue_conn_id
         self.slot = slot
+        self.consumers = consumers
         self.options = options
 
     def run_stage(self, context: Context) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class ConsumeQueueOperator(TransferStageOperator):
             open_store=stores,
             state=setup.state.location,
             state_conn_id=setup.state.conn_id,
+            consumers=self.consumers,
         )
         result = self.run_coroutine(coroutine)
         for problem in result.problems:

@@ -38,6 +38,7 @@ def build_consume_dag(dag_id: str, queue: QueueGroup) -> DAG:
             route_ids=route_ids,
             queue_url=queue_url,
             queue_conn_id=queue.conn_id,
+            consumers=queue.detect.consumers,
             options=queue.detect.consume_options(),
             **retry_settings(),
         ).expand(slot=list(range(queue.detect.consumers)))

@@ -575,10 +575,10 @@ class TestBatches:
     async def test_never_more_batches_than_airflow_maps(
         self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("skyferry.stages.MAX_BATCHES", 3)
+        monkeypatch.setattr("skyferry.manifest.MAX_BATCHES", 3)
         for number in range(10):
             workshop.put(f"{number}", SMALL)
         report = await workshop.run(batch_objects=1)
         plan = await workshop.plan("other", batch_objects=1, on_conflict="replace")
-        assert [batch.objects for batch in plan.batches] == [4, 4, 2]
+        assert [batch.objects for batch in plan.batches] == [4, 3, 3]
         assert report.objects_copied == 10
