@@ -24,7 +24,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "gs": ("aiohttp", "airflow.providers.google.common.hooks.base_google", "google.auth.transport.requests"),
     "lineage": ("airflow.providers.openlineage.extractors", "openlineage.client.naming.dataset"),
 }
-"""What each part needs, beside `_EVERY_TASK`. A module that is missing here costs time in each task and does no other harm."""
+"""What each part needs, beside `_EVERY_TASK`; a module that is missing costs each task time, and does no other harm."""
 
 _EVERY_TASK = ("airflow.dag_processing.dagbag", "airflow.sdk.execution_time.task_runner", "uvloop")
 
