@@ -103,9 +103,7 @@ def main() -> None:
         asyncio.run(write_records(open_store, state, objects))
         files = [file for file in Path(folder).rglob("*") if file.is_file()]
         idle_bytes, started, cpu_started = resident_bytes("VmRSS"), time.monotonic(), time.process_time()
-        report = asyncio.run(
-            report_transfer(request, run=_RUN, open_store=open_store, state=state, state_conn_id="")
-        )
+        report = asyncio.run(report_transfer(request, run=_RUN, open_store=open_store, state=state, state_conn_id=""))
         told = {
             "seconds": time.monotonic() - started,
             "cpu_seconds": time.process_time() - cpu_started,
