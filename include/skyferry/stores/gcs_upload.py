@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from skyferry.checksums import base64_of
 from skyferry.errors import ConnectionLostError, PermanentError, SizeMismatchError, TransferError
 from skyferry.objects import Committed
-from skyferry.stores.gcs_api import WRITE_RIGHTS, Answer, in_pieces
+from skyferry.stores.gcs_api import WRITE_RIGHTS
+from skyferry.stores.http_requests import Answer, in_pieces
 from skyferry.stores.pacing import deadline_seconds
 
 if TYPE_CHECKING:
