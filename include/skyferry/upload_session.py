@@ -9,7 +9,13 @@ from __future__ import annotations
 import logging
 
 from skyferry.checksums import PartDigests
-from skyferry.errors import ChecksumMismatchError, SourceChangedError, SourceMissingError, TransferError
+from skyferry.errors import (
+    AccessDeniedError,
+    ChecksumMismatchError,
+    SourceChangedError,
+    SourceMissingError,
+    TransferError,
+)
 from skyferry.stores.base import Store, Upload, UploadToken
 from skyferry.upload_records import FoundUpload, UploadGoal, UploadJournal, UploadRecords
 
@@ -104,14 +110,18 @@ class UploadSession:
         return True
 
     async def _resume(self, token: UploadToken) -> Upload | None:
-        return await self._destination.resume_upload(
-            self._goal.key,
-            token,
-            size_bytes=self._goal.info.size_bytes,
-            part_bytes=self.part_bytes,
-            metadata=self._goal.metadata,
-            replaces=self._goal.replaces,
-        )
+        try:
+            return await self._destination.resume_upload(
+                self._goal.key,
+                token,
+                size_bytes=self._goal.info.size_bytes,
+                part_bytes=self.part_bytes,
+                metadata=self._goal.metadata,
+                replaces=self._goal.replaces,
+            )
+        except AccessDeniedError as error:
+            _log.warning("%s begins anew, because its parts cannot be listed: %s", self._goal.destination, error)
+            return None
 
     async def _begin(self) -> Upload:
         self.part_bytes, self.known = self._goal.part_bytes, {}
