@@ -17,8 +17,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from skyferry.checksums import base64_of, hex_of
 from skyferry.errors import (
     ChecksumMismatchError,
@@ -36,16 +34,14 @@ from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
 from skyferry.stores.gcs_api import (
     WRITE_RIGHTS,
     AlreadyExistsError,
-    Answer,
     ConditionNotMetError,
     GcsApi,
-    Target,
     TokenProvider,
     bucket_path,
-    in_pieces,
     object_path,
 )
 from skyferry.stores.gcs_upload import GcsUpload
+from skyferry.stores.http_requests import Answer, Line, Target, in_pieces
 
 _KIBIBYTE = 2**10
 _PAGE_KEYS = 1_000
@@ -71,7 +67,7 @@ class GcsStore:
     content headers and user metadata, so that a listed object is read with one request.
 
     Args:
-        session: It stays the caller's to close.
+        line: How the endpoint is reached; it stays the caller's to close.
         token: Returns an access token that is valid now, or None for anonymous access; called for every request.
         bucket: Name of the bucket.
         endpoint: Scheme, host and port of the JSON API.
@@ -100,14 +96,14 @@ class GcsStore:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        line: Line,
         token: TokenProvider,
         bucket: str,
         *,
         endpoint: str = "https://storage.googleapis.com",
         project_id: str | None = None,
     ) -> None:
-        self.api = GcsApi(session, token, endpoint)
+        self.api = GcsApi(line, token, endpoint)
         self.bucket = bucket
         self._project_id = project_id
 
@@ -115,7 +111,7 @@ class GcsStore:
         return f"gs://{self.bucket}/{key}"
 
     async def aclose(self) -> None:
-        """The session is the caller's to close."""
+        """The line is the caller's to close."""
 
     async def check_bucket(self) -> None:
         # A listing of one key, because reading a bucket's properties needs a right that object roles do not include.

@@ -18,7 +18,7 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo
 from skyferry.stores.base import UploadToken
-from skyferry.stores.gcs_api import Answer, in_pieces
+from skyferry.stores.http_requests import Answer, in_pieces
 from skyferry.stores.pacing import deadline_seconds
 
 if TYPE_CHECKING:

@@ -38,9 +38,9 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Capabilities, UploadToken
-from skyferry.stores.http_requests import Answer, Target
+from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
-from skyferry.stores.s3_api import S3AnswerError, S3Api, parse_xml, user_metadata
+from skyferry.stores.s3_api import S3AnswerError, S3Api, user_metadata
 from skyferry.stores.s3_requests import TRANSPORT_ERRORS, in_time, quoted, unquoted
 from skyferry.stores.s3_upload import S3Upload
 
