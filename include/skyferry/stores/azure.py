@@ -59,7 +59,7 @@ from skyferry.stores.azure_requests import (
     unquoted,
 )
 from skyferry.stores.azure_upload import AzureUpload
-from skyferry.stores.base import Capabilities, EtagDigest
+from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
 from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS, deadline_seconds, retry_after_seconds
 
@@ -152,6 +152,7 @@ class AzureStore:
         lists_in_key_order=False,
         parts_in_order=False,
         digests=frozenset({"md5"}),
+        commit_digests=frozenset({"md5"}),
         part_digests=frozenset({"md5"}),
         min_part_bytes=1,
         part_multiple_bytes=1,
@@ -374,6 +375,25 @@ class AzureStore:
         del part_bytes
         self.blob(key)  # refuses what cannot be a name before the first byte
         return AzureUpload(self, key, size_bytes=size_bytes, metadata=metadata, replaces=replaces)
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: UploadToken,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> AzureUpload | None:
+        """As the protocol says; one request for the list of blocks."""
+        del token, part_bytes
+        upload = AzureUpload(self, key, size_bytes=size_bytes, metadata=metadata, replaces=replaces)
+        await upload.find_blocks()
+        return upload
+
+    async def abort_upload(self, key: str, token: UploadToken) -> None:
+        """Do nothing; see the module's known limitation."""
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the protocol says; with soft delete or versioning on, the account keeps what it is set to keep."""
