@@ -51,6 +51,11 @@ class LimitedSink:
     _tokens: float = 0.0
     _filled_at: float = 0.0
 
+    def is_over(self) -> bool:
+        """Tell whether every limit has held for its time."""
+        began_at = self.began_at
+        return began_at is not None and time.monotonic() - began_at > len(self.limits) * self.seconds_each
+
     def intake(self, request: Request) -> Intake:
         """As `bench.sink.http_server.Application` says."""
         return self.calls.intake(request)
@@ -97,7 +102,8 @@ async def measure(seconds_each: float, retry_after: int) -> list[dict[str, float
         url = f"http://127.0.0.1:{await port}"
         transferring = asyncio.create_task(_transfer(url, Path(folder), int(sum(LIMITS) * seconds_each * 1.5)))
         try:
-            await asyncio.wait([transferring], timeout=len(LIMITS) * seconds_each + 10)
+            while not transferring.done() and not sink.is_over():
+                await asyncio.wait([transferring], timeout=1)
         finally:
             transferring.cancel()
             serving.cancel()

@@ -50,10 +50,10 @@ class Attempts:
         self,
         function: Callable[[], Awaitable[_Result]],
         *,
-        on: type[RetryableError] = RetryableError,
+        on: type[RetryableError] | tuple[type[RetryableError], ...] = RetryableError,
         takes_long: bool = False,
     ) -> _Result:
-        """Return what the function returns, calling it again while it raises the error named by `on`.
+        """Return what the function returns, calling it again while it raises an error named by `on`.
 
         A store that only asks for fewer requests fails nothing: such a call does not count as an attempt, and the next
         one waits for the store's pace (`skyferry.store_pace`), which also says when a store is lost.

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from skyferry.bandwidth import Bandwidth, ByteRate
 from skyferry.errors import PermanentError, ReplanError, ThrottledError
-from skyferry.object_transfer import PARTS_IN_FLIGHT
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.part_sender import PARTS_IN_FLIGHT
 from skyferry.request import TransferRequest
 from skyferry.state import StoreOpener
 from skyferry.store_pace import StorePace
-from skyferry.stores.base import Capabilities, EtagDigest, Store, Upload
+from skyferry.stores.base import Capabilities, EtagDigest, Store, Upload, UploadToken
 from skyferry.urls import Location
 
 OBJECTS_PER_PAGE = 1000
@@ -186,6 +186,29 @@ class PacedStore:
         )
         return _PacedUpload(upload, self._turns)
 
+    async def resume_upload(
+        self,
+        key: str,
+        token: UploadToken,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> Upload | None:
+        """As the store, in its turn; so is everything about the upload."""
+        upload = await self._turns.take(
+            "resume_upload",
+            lambda: self._store.resume_upload(
+                key, token, size_bytes=size_bytes, part_bytes=part_bytes, metadata=metadata, replaces=replaces
+            ),
+        )
+        return None if upload is None else _PacedUpload(upload, self._turns)
+
+    async def abort_upload(self, key: str, token: UploadToken) -> None:
+        """As the store, in its turn."""
+        await self._turns.take("abort_upload", lambda: self._store.abort_upload(key, token))
+
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the store, in its turn."""
         return await self._turns.take("delete_object", lambda: self._store.delete_object(info))
@@ -202,11 +225,21 @@ class _PacedUpload:
         self._upload = upload
         self._turns = turns
 
+    @property
+    def token(self) -> UploadToken | None:
+        return self._upload.token
+
+    def has_part(self, index: int, size_bytes: int, digests: Mapping[str, str]) -> bool:
+        return self._upload.has_part(index, size_bytes, digests)
+
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
         await self._turns.write("put_part", lambda: self._upload.put_part(index, body, digests), len(body))
 
     async def commit(self, digests: Mapping[str, str]) -> Committed:
         return await self._turns.take("commit", lambda: self._upload.commit(digests))
+
+    async def leave(self) -> None:
+        await self._upload.leave()
 
     async def abort(self) -> None:
         await self._upload.abort()  # at once: it is called when time is short, and never raises

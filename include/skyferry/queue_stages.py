@@ -24,7 +24,7 @@ from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
 from skyferry.paced_store import paced_stores
 from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
-from skyferry.stages import open_state, prepare_destination
+from skyferry.stages import open_state, prepare_destination, upload_records
 from skyferry.state import Run, StateFolder, StoreOpener
 from skyferry.urls import Location
 
@@ -84,6 +84,7 @@ async def consume_queue(
                 route,
                 stack,
                 paced_stores(open_store, route.request, share=1 / consumers),
+                run=run,
                 state=state_folder,
                 records=records,
                 content=content,
@@ -115,6 +116,7 @@ async def _open_worker(
     stack: AsyncExitStack,
     open_store: StoreOpener,
     *,
+    run: Run,
     state: StateFolder,
     records: QueueRecords,
     content: ByteBudget,
@@ -133,6 +135,7 @@ async def _open_worker(
         attempt=records.attempt,
         content=content,
         brake=DeletionBrake(state, records.deletes(route.id), max_deletes=route.max_deletes),
+        uploads=upload_records(state, run, request),
     )
 
 

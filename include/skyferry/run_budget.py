@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from skyferry.records import Receipt
 from skyferry.request import TransferRequest
 
 BUDGET = "budget"
@@ -21,20 +19,19 @@ class PlanBudget:
 
     The first object always fits, or one that is larger than `max_bytes` would never be copied. Once one does not fit,
     none does: what is left is what comes last in the order of the run.
-
-    Args:
-        earlier: What an earlier plan of this run has copied already.
     """
 
-    def __init__(self, request: TransferRequest, *, earlier: Iterable[Receipt] = ()) -> None:
+    def __init__(self, request: TransferRequest) -> None:
         self._max_objects = request.max_objects
         self._max_bytes = request.max_bytes
         self._objects = 0
         self._bytes = 0
         self.reached: BudgetReached = ""
-        for receipt in earlier:
-            self._objects += 1
-            self._bytes += receipt.size_bytes
+
+    def spend(self, objects: int, size_bytes: int) -> None:
+        """Count what an earlier plan of this run has copied already."""
+        self._objects += objects
+        self._bytes += size_bytes
 
     def takes(self, size_bytes: int) -> bool:
         """Return whether an object is to be copied in this run, and count it if so."""

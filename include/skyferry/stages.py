@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, CopyOptions
 from skyferry.batch_tally import BatchResult, BatchTally
 from skyferry.claim import Claimed, claim_files
+from skyferry.earlier_receipts import EarlierReceipts
 from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.handover import NO_HANDOVER, Handover
 from skyferry.manifest import Batch, ManifestWriter, OrderedOnDisk
@@ -34,6 +35,7 @@ from skyferry.request import TransferRequest
 from skyferry.run_budget import BUDGET, BudgetReached, PlanBudget, deadline_of
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
 from skyferry.stores.base import Store
+from skyferry.upload_records import UPLOADS_FOLDER, UploadRecords
 from skyferry.urls import Location, is_inside
 
 __all__ = ["Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
@@ -106,13 +108,17 @@ async def plan_transfer(
                 await notifier.prepare(is_rehearsal=request.dry_run)
         newest, newest_whole = await records.plan_numbers()
         # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
-        earlier = await _receipts_of_plan(records, newest_whole)
-        writer = _PlanWriter(records, newest + 1, request, budget=PlanBudget(request, earlier=earlier.values()))
+        budget = PlanBudget(request)
+        writer = _PlanWriter(records, newest + 1, request, budget=budget)
         planner = Planner(_once_claimed(request, handover), source, destination, destination_exists=exists)
-        async for decision in planner.decisions():
-            await writer.add(decision, earlier.pop(decision.source.key, None))
-        for receipt in earlier.values():
-            await writer.carry(receipt)  # moved by this run already: its source is gone
+        with closing(EarlierReceipts()) as earlier:
+            if newest_whole:
+                await earlier.load(records.rows(f"{plan_folder(newest_whole)}receipts/"))
+                budget.spend(*earlier.total())
+            async for decision in planner.decisions():
+                await writer.add(decision, earlier.take(decision.source.key))
+            for receipt in earlier.rest():
+                await writer.carry(receipt)  # moved by this run already: its source is gone
         for decision in _unclaimed(claimed):
             await writer.add(decision, None)
         return replace(await writer.finish(), claimed=claimed)
@@ -165,6 +171,16 @@ def _spare_records(request: TransferRequest, handover: Handover, state: Location
         )
 
 
+def upload_records(records: StateFolder, run: Run, request: TransferRequest) -> UploadRecords:
+    """Return where the uploads of a run are remembered; beside the runs, so that any later run goes on with them."""
+    return UploadRecords(
+        records.sibling(UPLOADS_FOLDER),
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        destination_conn_id=request.destination_conn_id,
+    )
+
+
 @asynccontextmanager
 async def open_state(
     open_store: StoreOpener, state: Location, state_conn_id: str, run: Run
@@ -173,7 +189,7 @@ async def open_state(
     async with open_store(state, state_conn_id) as store:
         if store.kind == "file":
             await store.create_bucket()
-        yield StateFolder(store, state.prefix + run.folder)
+        yield StateFolder(store, state.prefix + run.folder, root=state.prefix)
 
 
 async def prepare_destination(destination: Store, request: TransferRequest) -> bool:
@@ -188,18 +204,6 @@ async def prepare_destination(destination: Store, request: TransferRequest) -> b
             return False
         await attempts.call(destination.create_bucket)
     return True
-
-
-async def _receipts_of_plan(records: StateFolder, number: int) -> dict[str, Receipt]:
-    """Return the copies an earlier plan of this run made, by source key; empty for a run's first plan."""
-    copied: dict[str, Receipt] = {}
-    if number < 1:
-        return copied
-    async for row in records.rows(f"{plan_folder(number)}receipts/"):
-        receipt = Receipt.from_json(row)
-        if receipt.outcome is Outcome.COPIED:
-            copied[receipt.key] = receipt
-    return copied
 
 
 class _PlanWriter:
@@ -354,6 +358,7 @@ async def copy_batch(
             release=handover.release(request.source_location),
             tally=tally,
             deadline=deadline_of(request, run.started_at),
+            uploads=upload_records(records, run, request),
         )
         return await copier.copy_all(
             await _planned_objects(records, batch), done=await last_receipts(records, receipts)
