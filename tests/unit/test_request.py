@@ -52,6 +52,12 @@ def test_a_request_has_exactly_the_parameters_it_promises() -> None:
         "max_objects_in_flight",
         "batch_objects",
         "batch_bytes",
+        "order",
+        "max_bytes_per_second",
+        "max_requests_per_second",
+        "max_objects",
+        "max_bytes",
+        "max_seconds",
         "create_destination",
     }
 
@@ -78,6 +84,12 @@ def test_only_source_and_destination_are_needed() -> None:
         "max_objects_in_flight": 64,
         "batch_objects": 1000,
         "batch_bytes": 4 * 1024**3,
+        "order": "key",
+        "max_bytes_per_second": "",
+        "max_requests_per_second": None,
+        "max_objects": None,
+        "max_bytes": None,
+        "max_seconds": None,
     }
     assert request_from_conf(request.to_conf()) == request
     assert request_from_conf(json.loads(json.dumps(request.to_conf()))) == request
@@ -119,6 +131,9 @@ def test_the_parsed_parts_of_a_request() -> None:
         ("max_objects_in_flight", 0, "max_objects_in_flight is 0; expected"),
         ("max_objects_in_flight", 257, "max_objects_in_flight is 257; expected"),
         ("batch_objects", 100_001, "batch_objects is 100001; expected a whole number from 1 to 100,000"),
+        ("max_bytes_per_second", "10", 'max_bytes_per_second is "10"; expected bytes a second such as 10M, or a'),
+        ("max_requests_per_second", 0, "max_requests_per_second is 0; expected a whole number from 1 to 100,000, or"),
+        ("max_seconds", 0, "max_seconds is 0; expected a whole number from 1 to"),
         ("batch_bytes", 1024**2 - 1, "batch_bytes is 1048575; expected a whole number from 1,048,576 to"),
         pytest.param("batch_bytes", 10**5000, "batch_bytes is a number of more than 19 digits", id="huge integer"),
         ("batch_bytes", float("nan"), "batch_bytes is nan; expected a whole number"),

@@ -57,7 +57,9 @@ data: "**/*.csv"
 select: {include: [2026/], exclude: [tmp/, "*.part"], min_age_seconds: 30, min_size_bytes: 1, max_size_bytes: 99}
 schedule: "*/10 * * * *"
 copy: {keep_source: false, on_conflict: fail, verify: readback}
-limits: {max_objects_in_flight: 8, batch_objects: 50, batch_bytes: 1048576}
+limits:
+  {max_objects_in_flight: 8, batch_objects: 50, batch_bytes: 1048576, order: largest_first, max_bytes_per_second: 10M,
+   max_requests_per_second: 99, max_objects: 7, max_bytes: 8, max_seconds: 9}
 """
     route = load_route(written(tmp_path, text))
     assert route.schedule == "*/10 * * * *"
@@ -81,6 +83,12 @@ limits: {max_objects_in_flight: 8, batch_objects: 50, batch_bytes: 1048576}
         "max_objects_in_flight": 8,
         "batch_objects": 50,
         "batch_bytes": 1048576,
+        "order": "largest_first",
+        "max_bytes_per_second": "10M",
+        "max_requests_per_second": 99,
+        "max_objects": 7,
+        "max_bytes": 8,
+        "max_seconds": 9,
     }
 
 
