@@ -50,10 +50,10 @@ class Attempts:
         self,
         function: Callable[[], Awaitable[_Result]],
         *,
-        on: type[RetryableError] = RetryableError,
+        on: type[RetryableError] | tuple[type[RetryableError], ...] = RetryableError,
         takes_long: bool = False,
     ) -> _Result:
-        """Return what the function returns, calling it again while it raises the error named by `on`.
+        """Return what the function returns, calling it again while it raises an error named by `on`.
 
         Args:
             takes_long: The work takes longer than `MAX_SECONDS` when nothing is wrong; only the attempts are counted.

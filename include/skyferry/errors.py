@@ -6,6 +6,7 @@
     │   ├── ConnectionLostError        no answer, a broken answer, a 5xx answer
     │   ├── AirflowUnreachableError    Airflow's API server did not answer, or not as Airflow does
     │   ├── SizeMismatchError          fewer or more bytes arrived than the store announced
+    │   ├── UploadLostError            a large object on its way is gone from the store; it begins anew
     │   └── ChecksumMismatchError      the bytes that arrived are not the bytes that were stored
     ├── PermanentError                 the same attempt fails again until somebody changes something
     │   ├── RequestError               a parameter of the transfer is wrong
@@ -97,6 +98,10 @@ class AirflowUnreachableError(RetryableError):
 
 class SizeMismatchError(RetryableError):
     """Another number of bytes arrived than the store announced."""
+
+
+class UploadLostError(RetryableError):
+    """The store no longer holds the parts of an upload: somebody ended it; the object begins anew."""
 
 
 class ChecksumMismatchError(RetryableError):

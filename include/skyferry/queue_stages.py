@@ -23,7 +23,7 @@ from skyferry.detect.route_worker import RouteWorker
 from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
 from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
-from skyferry.stages import open_state, prepare_destination
+from skyferry.stages import open_state, prepare_destination, upload_records
 from skyferry.state import Run, StateFolder, StoreOpener
 from skyferry.urls import Location
 
@@ -77,7 +77,7 @@ async def consume_queue(
             await Attempts().call(queue.create_if_missing)
         content = ByteBudget(MEMORY_BUDGET_BYTES)
         workers = [
-            await _open_worker(route, stack, open_store, state=state_folder, records=records, content=content)
+            await _open_worker(route, stack, open_store, run=run, state=state_folder, records=records, content=content)
             for route in routes
         ]
         consumer = QueueConsumer(
@@ -105,6 +105,7 @@ async def _open_worker(
     stack: AsyncExitStack,
     open_store: StoreOpener,
     *,
+    run: Run,
     state: StateFolder,
     records: QueueRecords,
     content: ByteBudget,
@@ -123,6 +124,7 @@ async def _open_worker(
         attempt=records.attempt,
         content=content,
         brake=DeletionBrake(state, records.deletes(route.id), max_deletes=route.max_deletes),
+        uploads=upload_records(state, run, request),
     )
 
 

@@ -31,6 +31,7 @@ from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
 from skyferry.request import TransferRequest
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
 from skyferry.stores.base import Store
+from skyferry.upload_records import UPLOADS_FOLDER, UploadRecords
 from skyferry.urls import Location, is_inside
 
 __all__ = ["MAX_BATCHES", "Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
@@ -186,6 +187,16 @@ def _spare_records(request: TransferRequest, handover: Handover, state: Location
         )
 
 
+def upload_records(records: StateFolder, run: Run, request: TransferRequest) -> UploadRecords:
+    """Return where the uploads of a run are remembered; beside the runs, so that any later run goes on with them."""
+    return UploadRecords(
+        records.sibling(UPLOADS_FOLDER),
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        destination_conn_id=request.destination_conn_id,
+    )
+
+
 @asynccontextmanager
 async def open_state(
     open_store: StoreOpener, state: Location, state_conn_id: str, run: Run
@@ -194,7 +205,7 @@ async def open_state(
     async with open_store(state, state_conn_id) as store:
         if store.kind == "file":
             await store.create_bucket()
-        yield StateFolder(store, state.prefix + run.folder)
+        yield StateFolder(store, state.prefix + run.folder, root=state.prefix)
 
 
 async def prepare_destination(destination: Store, request: TransferRequest) -> bool:
@@ -402,6 +413,7 @@ async def copy_batch(
             notifier=notifier,
             release=handover.release(request.source_location),
             tally=tally,
+            uploads=upload_records(records, run, request),
         )
         return await copier.copy_all(
             await _planned_objects(records, batch), done=await last_receipts(records, receipts)

@@ -17,6 +17,7 @@ from skyferry.errors import (
     SourceMissingError,
     ThrottledError,
     TransferError,
+    UploadLostError,
 )
 from skyferry.stores.http_requests import TRANSPORT_ERRORS, Answer, Line, Target, exchange
 from skyferry.stores.pacing import retry_after_seconds
@@ -132,7 +133,7 @@ def _translate_answer(answer: Answer, target: Target) -> TransferError:
     found = f"{status} {reason}".strip()
     if status == 412:
         return ConditionNotMetError(f"{target} failed: {found}")
-    if status == 404 or (status == 410 and target.absent == "session"):
+    if status == 404 or (status in (410, 499) and target.absent == "session"):
         return _translate_absence(message, target)
     if status in (429, 503) or "ratelimitexceeded" in reason.lower():
         return ThrottledError(
@@ -156,7 +157,7 @@ def _translate_answer(answer: Answer, target: Target) -> TransferError:
 
 def _translate_absence(message: str, target: Target) -> TransferError:
     if target.absent == "session":
-        return ConnectionLostError(f"{target} failed: the upload session is gone", hint="it begins anew")
+        return UploadLostError(f"{target} failed: the upload session is gone", hint="it begins anew")
     if target.absent == "object" and "bucket does not exist" not in message:
         return SourceMissingError(f"{target.url} is gone")
     if target.absent == "project":
