@@ -20,6 +20,7 @@ from skyferry.checksums import ALGORITHMS, PREFERENCE
 from skyferry.errors import PermanentError, RequestError, TransferError, TransferIncompleteError, printable
 from skyferry.evidence import Comparer
 from skyferry.objects import ObjectInfo
+from skyferry.paced_store import paced_stores
 from skyferry.records import Outcome, Receipt
 from skyferry.request import TransferRequest
 from skyferry.stages import last_receipts, open_state
@@ -124,6 +125,7 @@ async def audit_run(
         RequestError: The run has no records to compare with.
         TransferError: The state folder or the destination cannot be used.
     """
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.destination_location, request.destination_conn_id) as destination,

@@ -85,7 +85,14 @@ class RetryableError(TransferError):
 
 
 class ThrottledError(RetryableError):
-    """The store asked for fewer requests."""
+    """The store asked for fewer requests.
+
+    Attributes:
+        is_paced: The next request waits until the store may be asked again, so it is to be made at once, and does not
+            count as an attempt.
+    """
+
+    is_paced: bool = False
 
 
 class ConnectionLostError(RetryableError):

@@ -114,7 +114,9 @@ class PartSender:
         part = self._parts[index] = PartDigests(size_bytes=size_bytes, digests=digests)
         if my_turn is not None and (self._capabilities.parts_in_order or not self._combines):
             await my_turn.wait()
-        if not self._combines:
+        if self._combines:
+            await self._session.note(index, part)
+        else:
             await asyncio.to_thread(self._take_in, body)
         if self._upload.has_part(index, size_bytes, digests):
             self._session.kept_bytes += size_bytes
@@ -124,8 +126,6 @@ class PartSender:
             next_turn.set()
             await self._attempts.call(lambda: self._upload.put_part(index, body, digests))
         next_turn.set()
-        if self._combines:
-            await self._session.note(index, part)
 
     def _take_in(self, body: bytes) -> None:
         self._in_order.update(body)

@@ -22,6 +22,7 @@ from skyferry.detect.queue_route import QueueRoute
 from skyferry.detect.route_worker import RouteWorker
 from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
+from skyferry.paced_store import paced_stores
 from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
 from skyferry.stages import open_state, prepare_destination, upload_records
 from skyferry.state import Run, StateFolder, StoreOpener
@@ -69,6 +70,7 @@ async def consume_queue(
     """
     _check_ids(routes)
     records = QueueRecords(slot=slot, attempt=attempt)
+    open_store = paced_stores(open_store, [route.request for route in routes])
     async with AsyncExitStack() as stack:
         state_folder = await stack.enter_async_context(open_state(open_store, state, state_conn_id, run))
         await state_folder.write(records.begun, [{"slot": slot, "attempt": attempt}])

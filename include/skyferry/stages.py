@@ -24,6 +24,7 @@ from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.handover import NO_HANDOVER, Handover
 from skyferry.notify.notifier import NotifierOpener
 from skyferry.objects import ObjectInfo
+from skyferry.paced_store import paced_stores
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import NOT_CLAIMED, OTHER
@@ -116,6 +117,7 @@ async def plan_transfer(
         request = request.model_copy(update={"source": handover.watched})
     _spare_records(request, handover, state, state_conn_id)
     claimed = await _claim(request, handover)
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -397,6 +399,7 @@ async def copy_batch(
         TransferError: The batch as a whole could not be worked on (a bucket is gone, the records cannot be read).
     """
     receipts = f"{plan_folder(batch.plan_number)}receipts/{batch.number:05d}/"
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -492,7 +495,7 @@ async def report_transfer(
     Args:
         is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
     """
-    async with open_state(open_store, state, state_conn_id, run) as records:
+    async with open_state(paced_stores(open_store, [request]), state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
         totals = Totals(deletes_sources=not request.keep_source)

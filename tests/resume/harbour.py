@@ -111,7 +111,8 @@ class Harbour:
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
     def receipts(self) -> list[dict[str, Any]]:
-        names = sorted(self.state.rglob("receipts/00000/*.ndjson"))
+        """Return all receipts in the order in which they were written."""
+        names = sorted(self.state.rglob("receipts/00000/*.ndjson"), key=lambda path: path.stat().st_mtime_ns)
         return [json.loads(line) for name in names for line in name.read_text().splitlines()]
 
 

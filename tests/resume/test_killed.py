@@ -19,9 +19,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120
 
 
-def start_copy(harbour: Harbour, *, parts: int) -> subprocess.Popen[bytes]:
-    """Copy in a process that can read so many parts."""
+def start_copy(harbour: Harbour, *, parts: int, until: Path | None = None) -> subprocess.Popen[bytes]:
+    """Copy in a process that can read so many parts, and the others when there is the file `until`."""
     arguments = [str(harbour.root), harbour.kind, harbour.endpoint, harbour.bucket, str(parts)]
+    arguments += [str(until)] if until else []
     return subprocess.Popen(
         [sys.executable, "-m", "tests.resume.killable", *arguments],
         cwd=PROJECT,
