@@ -98,12 +98,9 @@ class DirectStores:
 
     @asynccontextmanager
     async def _line(self) -> AsyncIterator[Line]:
-        import aiohttp
+        from skyferry.stores.http_requests import Line, new_session
 
-        from skyferry.stores.http_requests import Line
-
-        connector = aiohttp.TCPConnector(limit=self._max_objects_in_flight)
-        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+        async with new_session(max_requests=self._max_objects_in_flight) as session:
             yield Line(session=session)
 
 
