@@ -247,8 +247,12 @@ class ObjectDetail(_Model):
 
     key: str
     destination_key: str
-    outcome: str = Field(description="`copied`, `skipped`, `refused`, `failed`, or `pending` while it is under way.")
+    outcome: str = Field(
+        description="`copied`, `skipped`, `refused`, `failed`, `deleted` (the copy of an object that is gone), or"
+        " `pending` while it is under way."
+    )
     reason: str
+    refusal: str = Field(description="For what it was refused, as a code such as `name`; empty if it was not.")
     size_bytes: int
     verified_by: str = Field(description="What proved the copy.")
     source_verified_by: str
@@ -340,6 +344,7 @@ class Ring(_Model):
     """What an event led to, for one route."""
 
     route: str
+    dag_id: str = Field(description="The DAG that was rung: the route's, or that of the queue which feeds it.")
     rung: Literal["started", "already_waiting", "refused"] = Field(
         description="`already_waiting`: a run of the route has not begun yet, and will see the object."
     )

@@ -74,7 +74,7 @@ def retry_run(api: AirflowApi, run: TransferRun, *, failed_only: bool) -> Transf
         raise AirflowRefusedError(f'run "{run.run_id}" is not over ({run.state})', hint="cancel it first, or wait")
     if failed_only and run.state == "success":
         raise AirflowRefusedError(
-            f'nothing failed in run "{run.run_id}"', hint="leave out --failed-only to run all of it again"
+            f'nothing failed in run "{run.run_id}"', hint="run all of it again, and not only what failed"
         )
     what = "failed tasks" if failed_only else "all tasks"
     api.clear_run(run.dag_id, run.run_id, only_failed=failed_only, note=f"{what} run again by {api.user or 'transfer'}")
@@ -104,7 +104,7 @@ def _let_begin(api: AirflowApi, dag: TransferDagInfo, *, unpause: bool) -> None:
     if dag.schedule and not unpause:
         raise AirflowRefusedError(
             f"the DAG {dag.dag_id} is paused, so the run would never begin",
-            hint=f"add --unpause, with which it also runs by itself ({dag.schedule}); nothing was started",
+            hint=f"unpause it, here with `unpause`; it then also runs by itself ({dag.schedule}). Nothing was started",
         )
     api.unpause(dag.dag_id)
 

@@ -5,7 +5,7 @@ import { airflowLink, badge, element, facts, section, table } from "./dom.js";
 import { progress } from "./progress.js";
 import { bytes, count, counts, moment, rate, seconds } from "./words.js";
 
-const OUTCOMES = ["", "copied", "skipped", "refused", "failed", "pending"];
+const OUTCOMES = ["", "copied", "skipped", "refused", "failed", "deleted", "pending"];
 const chosen = { run: "", outcome: "", seen: "" };
 
 export async function showRun(dagId, runId, query) {
