@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from skyferry.queue_report import RECEIPTS_FOLDER
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import OTHER
 from skyferry.stages import last_receipts, open_state
@@ -22,7 +23,6 @@ from skyferry.urls import Location
 
 PENDING = "pending"
 BEGINNING = "0.0"
-_QUEUE_RECEIPTS = "queue/receipts/"
 _MAX_GROUPS_READ = 16
 """Of records, for one page: a filter that matches little must not read a whole run."""
 
@@ -150,7 +150,7 @@ async def _groups(records: StateFolder, *, is_finished: bool) -> list[_Group]:
     """Return the groups of the newest plan, in the order in which they are shown; none is read yet."""
     _, number = await records.plan_numbers()
     if not number:
-        names = await records.names(_QUEUE_RECEIPTS)
+        names = await records.names(RECEIPTS_FOLDER)
         return [_Group(records=records, folder="", is_finished=is_finished, record=name) for name in names]
     folder = plan_folder(number)
     plan = (await records.read(f"{folder}plan.json"))[0]

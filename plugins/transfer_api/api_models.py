@@ -158,6 +158,7 @@ class RunSummary(_Model):
     route: str = Field(description="Route id; for an on-demand transfer its name.")
     state: str = Field(description="Airflow's.")
     outcome: Outcome = Field(description="`success` only if Airflow and the report both say so.")
+    is_report_missing: bool = Field(description="The run is over and left no report, so nobody knows what it did.")
     run_type: str
     run_after: datetime
     started_at: datetime | None
@@ -368,6 +369,7 @@ def _run_values(run: TransferRun) -> dict[str, Any]:
         "route": run.route,
         "state": run.state,
         "outcome": run.outcome,
+        "is_report_missing": run.is_report_missing,
         "run_type": run.run_type,
         "run_after": run.run_after,
         "started_at": run.started_at,

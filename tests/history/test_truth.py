@@ -149,7 +149,7 @@ def test_a_run_whose_task_was_killed_counts_each_object_once(
     until_over: UntilOver,
 ) -> None:
     case = court(folders(1_500))
-    run = start_run(api, case.conf("witnessed-kill", max_objects_in_flight=1))
+    run = start_run(api, case.conf("witnessed-kill", max_objects_in_flight=1, batch_objects=1_500))
     path = f"{airflow_services.url}/api/v2/dags/transfer/dagRuns/{run.run_id}/taskInstances/copy/listMapped"
     killed = 0
     deadline = time.monotonic() + 180

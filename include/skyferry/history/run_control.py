@@ -8,7 +8,7 @@ from typing import Any
 
 from skyferry.errors import AirflowRefusedError, UnknownRouteError
 from skyferry.history.airflow_api import AirflowApi, TransferDagInfo
-from skyferry.history.transfer_run import ON_DEMAND_DAG_ID, QUEUE_DAG_PREFIX, ROUTE_DAG_PREFIX, TransferRun
+from skyferry.history.transfer_run import ON_DEMAND_DAG_ID, ROUTE_DAG_PREFIX, TransferRun
 from skyferry.request import request_from_conf
 
 AUDIT_DAG_ID = "audit"
@@ -85,14 +85,10 @@ def start_audit(api: AirflowApi, run: TransferRun, *, reads_back: bool) -> Trans
     """Start the audit of a finished run, and return the audit's own run; it is no transfer, and counts nowhere.
 
     Raises:
-        AirflowRefusedError: The run is not over, or consumed a queue; or Airflow has no DAG `audit`.
+        AirflowRefusedError: The run is not over, or Airflow has no DAG `audit`.
     """
     if not run.is_finished:
         raise AirflowRefusedError(f'run "{run.run_id}" is not over ({run.state})', hint="audit it when it is")
-    if run.dag_id.startswith(QUEUE_DAG_PREFIX):
-        raise AirflowRefusedError(
-            f'run "{run.run_id}" consumed a queue and has no plan', hint="only runs with a plan can be audited"
-        )
     api.unpause(AUDIT_DAG_ID)
     conf = {"dag_id": run.dag_id, "run_id": run.run_id, "readback": reads_back}
     return api.start(AUDIT_DAG_ID, conf)
