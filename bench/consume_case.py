@@ -14,7 +14,7 @@ import time
 from airflow_bridge.sqs_access import SqsAccess
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
-from bench.event_throughput import QUEUE_CONN_ID
+from bench.event_throughput import CONN_ID
 from skyferry.detect.consumption import ConsumeOptions
 from skyferry.detect.queue_route import QueueRoute
 from skyferry.queue_stages import consume_queue
@@ -36,7 +36,7 @@ def main() -> None:
             [QueueRoute(request=request)],
             ConsumeOptions(),
             slot=int(slot),
-            open_queue=SqsAccess(queue_url, conn_id=QUEUE_CONN_ID).open,
+            open_queue=SqsAccess(queue_url, conn_id=CONN_ID).open,
             run=Run(dag_id="bench", run_id="events", route=request.id, started_at="2026-01-01T00:00:00+00:00"),
             attempt=1,
             open_store=PreparedStores(uses, known_connections=(), max_objects_in_flight=request.max_objects_in_flight),

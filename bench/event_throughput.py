@@ -1,7 +1,7 @@
 """Messages a second of one and of two consumers, each a process of its own, and their memory while they work.
 
-The queue is moto's. The objects are the sink's, because moto answers no more than a hundred requests a second; they are
-copied to a local folder, where each is counted.
+Queue and objects are the sink's: moto answers no more than a hundred requests a second, and fewer the more messages
+wait. The objects are copied to a local folder, where each is counted.
 """
 
 from __future__ import annotations
@@ -19,62 +19,54 @@ from typing import Any
 
 from bench.event_stack import ACCOUNT, REGION, aws_client
 from bench.grounds import Grounds, ask_sink
-from stack.components import component
-from stack.running import running
 
 _BODY_BYTES = 1024
 _SAMPLE_SECONDS = 0.5
 _BATCH = 10
-QUEUE_CONN_ID = "aws_queue"
+CONN_ID = "aws_default"
 
 
 def throughputs(folder: Path, *, messages: int) -> list[dict[str, Any]]:
     """Return the figures of one and of two consumers, each with a queue and objects of its own."""
     with ExitStack() as stack:
         ground = stack.enter_context(Grounds(folder, delay_seconds=0)).sink()
-        moto = stack.enter_context(running(component("moto"), folder / "moto"))
-        environment = _environment(folder, sink_url=ground.sink_url, moto_url=moto.url)
+        environment = _environment(folder, ground.sink_url)
         rows = []
         for slots in (1, 2):
             bucket = f"bench-{slots}"
             ask_sink(ground, "fill", bucket=bucket, prefix="in/", count=messages, size_bytes=_BODY_BYTES)
-            queue_url = f"{moto.url}/{ACCOUNT}/{bucket}"
-            _send(aws_client("sqs", moto.url), bucket, messages)
+            queue_url = f"{ground.sink_url}/{ACCOUNT}/{bucket}"
+            _send(aws_client("sqs", ground.sink_url), queue_url, messages)
             rows.append(_consume(folder / bucket, environment, queue_url, messages=messages, slots=slots))
         return rows
 
 
-def _environment(folder: Path, *, sink_url: str, moto_url: str) -> dict[str, str]:
-    """Return the environment of a consumer, with a connection to the objects and one to the queue."""
+def _environment(folder: Path, sink_url: str) -> dict[str, str]:
+    """Return the environment of a consumer, with a connection to the sink."""
     plugins = Path(__file__).parents[1] / "plugins"
-    connections = {
-        f"AIRFLOW_CONN_{name.upper()}": json.dumps(
-            {
-                "conn_type": "aws",
-                "login": "testing",
-                "password": "testing",
-                "extra": {"endpoint_url": url, "region_name": REGION},
-            }
-        )
-        for name, url in (("aws_default", sink_url), (QUEUE_CONN_ID, moto_url))
+    connection = {
+        "conn_type": "aws",
+        "login": "testing",
+        "password": "testing",
+        "extra": {"endpoint_url": sink_url, "region_name": REGION},
     }
     return {
         **os.environ,
-        **connections,
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "PYTHONPATH": f"{plugins}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
     }
 
 
-def _send(sqs: Any, name: str, messages: int) -> None:
-    """Fill a queue with a message about each object of the bucket of that name, as S3 would send them."""
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+def _send(sqs: Any, queue_url: str, messages: int) -> None:
+    """Fill a queue with a message about each object of the bucket of its name, as S3 would send them."""
+    bucket = queue_url.rpartition("/")[2]
     for start in range(0, messages, _BATCH):
         entries = [
-            {"Id": str(number), "MessageBody": _event(name, number)}
+            {"Id": str(number), "MessageBody": _event(bucket, number)}
             for number in range(start, min(start + _BATCH, messages))
         ]
-        answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
+        answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
         assert not answer.get("Failed"), answer
 
 

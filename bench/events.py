@@ -2,7 +2,7 @@
 
     python -m bench.events              # everything; about fifteen minutes on two cores
     python -m bench.events --quick      # 20 objects and 1,000 messages, for a first look
-    python -m bench.events --only latency
+    python -m bench.events --only latency        # the other half of this day's report stays
 
 Latency: a stack of its own with two routes that have `schedule: event`, one fed by a queue, one by listings; 200
 objects each, one a second. A consumer stays while more comes within its `wait_seconds`, so such a stream is mostly one
@@ -58,7 +58,9 @@ def main() -> int:
     parser.add_argument("--only", choices=("latency", "throughput"))
     options = parser.parse_args()
     console = Console()
-    report: dict[str, Any] = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
+    file = RESULTS / f"events-{datetime.now(UTC).date()}.json"
+    report = measured_before(file) if options.only and not options.quick else {}
+    report |= {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
     with tempfile.TemporaryDirectory(prefix="skyferry-bench-") as folder:
         if options.only != "throughput":
             report["latency"] = latencies(Path(folder), console, objects=20 if options.quick else 200)
@@ -70,10 +72,15 @@ def main() -> int:
     console.print(text, markup=False, soft_wrap=True)
     if not options.quick:
         RESULTS.mkdir(exist_ok=True)
-        file = RESULTS / f"events-{datetime.now(UTC).date()}.json"
         file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         file.with_suffix(".md").write_text(text, encoding="utf-8")
     return 0
+
+
+def measured_before(file: Path) -> dict[str, Any]:
+    """Return the report of this day, whose other half `--only` leaves as it is; empty when there is none."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found
 
 
 def latencies(folder: Path, console: Console, *, objects: int) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from bench.sink.buckets import Buckets
 from bench.sink.gcs_calls import GcsCalls
 from bench.sink.http_server import Answer, Collected, Intake, Request, serve
 from bench.sink.s3_calls import S3Calls
+from bench.sink.sqs_calls import TARGET, SqsCalls
 
 AZURE_ACCOUNT = "devstoreaccount1"
 """The first part of the path of every Azure request."""
@@ -30,6 +31,7 @@ class Sink:
         self._s3 = S3Calls(self._buckets)
         self._azure = AzureCalls(self._buckets)
         self._gcs = GcsCalls(self._buckets)
+        self._sqs = SqsCalls()
         self._requests: Counter[str] = Counter()
 
     def _calls(self, request: Request) -> S3Calls | AzureCalls | GcsCalls:
@@ -41,13 +43,17 @@ class Sink:
 
     def intake(self, request: Request) -> Intake:
         """As `bench.sink.http_server.Application` says."""
-        return Collected() if request.path.startswith("/_sink/") else self._calls(request).intake(request)
+        if request.path.startswith("/_sink/") or TARGET in request.headers:
+            return Collected()
+        return self._calls(request).intake(request)
 
     def answer(self, request: Request) -> Answer:
         """As `bench.sink.http_server.Application` says."""
         if request.path.startswith("/_sink/"):
             return self._control(request)
         self._requests[request.method] += 1
+        if TARGET in request.headers:
+            return self._sqs.answer(request)
         return self._calls(request).answer(request)
 
     def _control(self, request: Request) -> Answer:

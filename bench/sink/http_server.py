@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, cast
 from urllib.parse import parse_qsl, unquote
 
@@ -55,6 +56,7 @@ class Answer:
 
     Attributes:
         content: Pieces of a long body, whose length is `size_bytes`; in place of `body`.
+        delay_seconds: How long the answer waits, as that of a long poll does.
     """
 
     status: int = 200
@@ -62,6 +64,7 @@ class Answer:
     body: bytes = b""
     content: Iterator[memoryview] | None = None
     size_bytes: int | None = None
+    delay_seconds: float = 0.0
 
 
 class Application(Protocol):
@@ -130,6 +133,14 @@ class _Connection(asyncio.Protocol):
         assert self._request is not None
         answer = self._application.answer(self._request)
         is_head, self._request = self._request.method == "HEAD", None
+        if answer.delay_seconds:
+            asyncio.get_running_loop().call_later(answer.delay_seconds, partial(self._write, answer, is_head=is_head))
+        else:
+            self._write(answer, is_head=is_head)
+
+    def _write(self, answer: Answer, *, is_head: bool) -> None:
+        if self._transport.is_closing():
+            return
         size_bytes = len(answer.body) if answer.size_bytes is None else answer.size_bytes
         lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]

@@ -43,7 +43,8 @@ from skyferry.errors import (
 )
 from skyferry.keys import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from skyferry.objects import ObjectInfo
-from skyferry.stores.local import describe_file, error_of_folder, is_renamed, walk_files
+from skyferry.stores.local import error_of_folder, walk_files
+from skyferry.stores.local_files import describe_file, is_renamed
 from skyferry.stores.local_moves import move, move_to_free_name, open_parent
 
 _NO_SUCH_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})

@@ -74,8 +74,11 @@ class Planner:
         self._source = source
         self._destination = destination
         self._destination_exists = destination_exists
-        self._source_prefix = request.source_location.prefix
-        self._destination_prefix = request.destination_location.prefix
+        # A request makes its locations from its URLs each time it is asked; that is too dear for every key.
+        self._source_location = request.source_location
+        self._destination_location = request.destination_location
+        self._source_prefix = self._source_location.prefix
+        self._destination_prefix = self._destination_location.prefix
         self._feeds_itself_possible = request.source_conn_id == request.destination_conn_id
         self._filter = request.object_filter
         self._collisions = CollisionDetector(destination.kind)
@@ -222,8 +225,8 @@ class Planner:
             return refusal_of(error), str(error)
         if self._feeds_itself_possible and lands_in_source(
             destination_key,
-            source=self._request.source_location,
-            destination=self._request.destination_location,
+            source=self._source_location,
+            destination=self._destination_location,
         ):
             return LANDS_IN_SOURCE, "its copy would land in the source"
         return "", ""

@@ -6,11 +6,13 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.contenders import Place, Work
 from bench.engine_case import DirectStores
+from bench.event_stack import ACCOUNT, aws_client
 from bench.grounds import Ground, ask_sink
 from skyferry.checksums import ContentDigests, digest
 from skyferry.objects import ObjectMetadata
@@ -149,3 +151,42 @@ def test_a_session_of_google_s_go_client_is_told_to_go_on_with_200(ground):
     with opener.open(urllib.request.Request(session, b"ef", last, method="POST"), timeout=30) as answer:
         stored = json.load(answer)
     assert (stored["name"], stored["size"]) == ("key", "6")
+
+
+@pytest.fixture
+def sqs(ground) -> Iterator[Any]:
+    client = aws_client("sqs", ground.sink_url)
+    yield client
+    client.close()
+
+
+def receive(sqs: Any, url: str, *, visibility_seconds: int = 60) -> list[dict[str, Any]]:
+    answer = sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1, VisibilityTimeout=visibility_seconds
+    )
+    found: list[dict[str, Any]] = answer.get("Messages", [])
+    return found
+
+
+def test_a_message_stays_hidden_while_it_is_held_and_comes_again_after_that(ground, sqs):
+    url = f"{ground.sink_url}/{ACCOUNT}/held"
+    sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(one), "MessageBody": f"body {one}"} for one in range(3)])
+    first = receive(sqs, url)
+    assert [message["Body"] for message in first] == ["body 0", "body 1", "body 2"]
+    assert receive(sqs, url) == []
+    entry = {"Id": "0", "ReceiptHandle": first[1]["ReceiptHandle"], "VisibilityTimeout": 0}
+    assert sqs.change_message_visibility_batch(QueueUrl=url, Entries=[entry])["Successful"] == [{"Id": "0"}]
+    (again,) = receive(sqs, url)
+    assert (again["Body"], again["ReceiptHandle"]) != (first[1]["Body"], first[1]["ReceiptHandle"])
+
+
+def test_only_the_last_holding_of_a_message_deletes_it(ground, sqs):
+    url = f"{ground.sink_url}/{ACCOUNT}/deleted"
+    sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": "0", "MessageBody": "body"}])
+    (first,) = receive(sqs, url, visibility_seconds=0)
+    (again,) = receive(sqs, url)
+    entries = [{"Id": id_, "ReceiptHandle": one["ReceiptHandle"]} for id_, one in (("old", first), ("new", again))]
+    answer = sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+    assert ([one["Id"] for one in answer["Failed"]], [one["Id"] for one in answer["Successful"]]) == (["old"], ["new"])
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")

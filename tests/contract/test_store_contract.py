@@ -495,7 +495,7 @@ async def test_checksum_of_checksums_is_not_taken_for_the_contents(s3: Subject) 
     async with open_s3(s3.proxy.url) as opened:
         store = opened(s3.store.bucket)
         assert isinstance(store, S3Store)
-        client = store._client
+        client = store.client
         where["UploadId"] = (await client.create_multipart_upload(**where, ChecksumAlgorithm="CRC32"))["UploadId"]
         parts = [
             await client.upload_part(**where, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")

@@ -1,4 +1,4 @@
-"""Copies one batch in a process of its own, telling each step it takes on standard output, so that a test can kill it.
+"""Copies one batch in a process of its own, which a test can have killed at a step.
 
 Usage: python -m tests.engine.killable ROOT CONF ATTEMPT
 """
@@ -16,27 +16,15 @@ from skyferry.state import StateFolder
 from skyferry.stores.local import LocalStore
 from tests.engine.conftest import Workshop
 from tests.engine.meddling import MeddledStore
-
-
-def telling(step: str) -> Any:
-    """Return a meddler that tells before and after a call, and gives the killer a moment."""
-
-    async def meddle(method: Any, *args: Any, **kwargs: Any) -> Any:
-        print(f"before {step}", flush=True)
-        answer = await method(*args, **kwargs)
-        print(f"after {step}", flush=True)
-        await asyncio.sleep(0.01)
-        return answer
-
-    return meddle
+from tests.killing import steps_around
 
 
 async def main(root: Path, conf: dict[str, Any], attempt: int) -> None:
     workshop = Workshop(root)
     workshop.wrap_source = lambda store: MeddledStore(
-        store, read_range=telling("read"), delete_object=telling("delete")
+        store, read_range=steps_around("read"), delete_object=steps_around("delete")
     )
-    workshop.wrap_destination = lambda store: MeddledStore(store, put_object=telling("put"))
+    workshop.wrap_destination = lambda store: MeddledStore(store, put_object=steps_around("put"))
     state = StateFolder(LocalStore(workshop.state), "transfer/run=run/")
     plan = (await state.read("plan-0001/plan.json"))[0]
     result = await workshop.copy(Batch.from_json(plan["batches"][0]), attempt=attempt, **conf)

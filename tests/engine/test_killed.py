@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
 from tests.engine.conftest import Workshop
+from tests.killing import NEVER, killed_at
 
-PROJECT = Path(__file__).resolve().parents[2]
 LARGE = bytes(range(251)) * (3 * SMALL_OBJECT_BYTES // 251)
 
 
-def copy_until(workshop: Workshop, conf: dict[str, Any], attempt: int, *, step: str, times: int) -> bool:
+def copy_until(workshop: Workshop, conf: dict[str, Any], attempt: int, *, step: str, times: int = 1) -> bool:
     """Run the batch in its own process and kill it at the given step; return whether it was killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.killable", str(workshop.source.parent), json.dumps(conf), str(attempt)],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'include'}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    seen = 0
-    for line in process.stdout:
-        seen += line.strip() == step
-        if seen == times:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stdout.close()
-    return process.wait() == -signal.SIGKILL
+    arguments = (str(workshop.source.parent), json.dumps(conf), str(attempt))
+    return killed_at("tests.engine.killable", *arguments, step=step, times=times)
 
 
 WRITING = [("before put", 1), ("after put", 7), ("before read", 3), ("after read", 3)]
@@ -60,7 +41,7 @@ async def test_killed_and_tried_again(workshop: Workshop, copy: bool, step: str,
     assert all(expected[key] == body for key, body in arrived.items()), "half an object was visible"
     assert all(key in left or key in arrived for key in expected), "an object was nowhere"
 
-    assert not copy_until(workshop, conf, 2, step="never", times=1)
+    assert not copy_until(workshop, conf, 2, step=NEVER)
     report = await workshop.report(**conf)
     arrived = {key: body for key, body in workshop.tree(workshop.destination).items() if ".skyferry-" not in key}
     assert arrived == expected

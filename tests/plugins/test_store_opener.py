@@ -78,7 +78,7 @@ async def test_s3_with_an_assumed_role(moto, connect):
     await make_bucket_and_look("s3://by-role/", "aws_role")
     use = use_of("s3://by-role/", "aws_role")
     async with prepare(use)(use.location, "aws_role") as store:
-        assert store._client._request_signer._credentials.method == "sts-assume-role"
+        assert store.client._request_signer._credentials.method == "sts-assume-role"
 
 
 async def test_s3_keeps_the_connection_s_settings_and_sets_the_engine_s(moto, connect):
@@ -86,14 +86,14 @@ async def test_s3_keeps_the_connection_s_settings_and_sets_the_engine_s(moto, co
     connect("aws_tuned", **aws(moto.url, config_kwargs=settings, verify=False))
     use = use_of("s3://tuned/", "aws_tuned")
     async with prepare(use)(use.location, "aws_tuned") as store:
-        config = store._client.meta.config
+        config = store.client.meta.config
         assert config.s3["addressing_style"] == "path"
         assert config.retries["total_max_attempts"] == 1
         assert (config.connect_timeout, config.read_timeout) == (10, 60)
         assert config.max_pool_connections == 16
         assert config.request_checksum_calculation == config.response_checksum_validation == "when_required"
-        assert store._client.meta.region_name == "eu-central-1"
-        assert store._client.meta.endpoint_url == moto.url
+        assert store.client.meta.region_name == "eu-central-1"
+        assert store.client.meta.endpoint_url == moto.url
 
 
 async def test_s3_without_keys_says_so_and_asks_no_metadata_address(moto, connect):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from skyferry.object_transfer import SMALL_OBJECT_BYTES
+from tests.killing import NEVER, killed_at
 from tests.queues.yard import Yard, two_folders
 
-PROJECT = Path(__file__).resolve().parents[2]
 LARGE = bytes(range(251)) * (3 * SMALL_OBJECT_BYTES // 251)
 
 STEPS = [
@@ -27,26 +21,10 @@ STEPS = [
 ]
 
 
-def consume_until(yard: Yard, attempt: int, *, step: str, times: int) -> bool:
+def consume_until(yard: Yard, attempt: int, *, step: str, times: int = 1) -> bool:
     """Run a consumer in its own process and kill it at the given step; return whether it was killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.queues.killable", yard.endpoint, str(yard.root), yard.name, str(attempt)],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'include'}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    seen = 0
-    for line in process.stdout:
-        seen += line.strip() == step
-        if seen == times:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stdout.close()
-    code = process.wait()
-    assert code in (0, -signal.SIGKILL)
-    return code != 0
+    arguments = (yard.endpoint, str(yard.root), yard.name, str(attempt))
+    return killed_at("tests.queues.killable", *arguments, step=step, times=times)
 
 
 @pytest.mark.parametrize(("step", "times"), STEPS)
@@ -65,7 +43,7 @@ async def test_killed_and_tried_again(yard: Yard, step: str, times: int) -> None
 
     for attempt in (2, 3, 4):
         # moto may still hand messages to the dead consumer, whose last request it goes on with; they come back later.
-        assert not consume_until(yard, attempt, step="never", times=1)
+        assert not consume_until(yard, attempt, step=NEVER)
         if not await yard.left():
             break
     assert {route: yard.arrived(folder) for route, folder in folders.items()} == expected

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skyferry.detect.s3_events import parse_message
+from tests.killing import killed_at
 from tests.watch_folder.dock import Dock, tree
 
-PROJECT = Path(__file__).resolve().parents[2]
 FILES = {f"{number % 3}/file {number}.csv": f"content {number}".encode() for number in range(25)}
 SAME, OTHER = "run", "another run"
 STEPS = [
@@ -28,23 +23,8 @@ STEPS = [
 
 def run_until(dock: Dock, run_id: str, step: str, times: int, handover: dict[str, Any]) -> bool:
     """Run the transfer in its own process and kill it at the given step; return whether it was killed."""
-    arguments = [dock.yard.endpoint, str(dock.root), dock.name, run_id, json.dumps(handover)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.watch_folder.killable", *arguments],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'include'}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    seen = 0
-    for line in process.stdout:
-        seen += line.strip() == step
-        if seen == times:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stdout.close()
-    return process.wait() == -signal.SIGKILL
+    arguments = (dock.yard.endpoint, str(dock.root), dock.name, run_id, json.dumps(handover))
+    return killed_at("tests.watch_folder.killable", *arguments, step=step, times=times)
 
 
 @pytest.mark.parametrize(("step", "times", "next_run"), STEPS)

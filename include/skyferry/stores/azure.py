@@ -24,7 +24,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
+from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 
 from skyferry.checksums import base64_of
@@ -48,17 +48,24 @@ from skyferry.errors import (
 )
 from skyferry.key_order import key_bytes
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.stores.azure_requests import (
+    ONE_REQUEST,
+    WRITE_RIGHT,
+    condition,
+    hex_of_md5,
+    metadata_arguments,
+    quoted,
+    unquoted,
+)
+from skyferry.stores.azure_upload import AzureUpload
 from skyferry.stores.base import Capabilities, EtagDigest
 from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS, deadline_seconds, retry_after_seconds
 
 _MEBIBYTE = 2**20
 _MAX_PUT_BLOB_BYTES = 5_000 * _MEBIBYTE
 _PAGE_KEYS = 5_000
-# One request each, and never to another host than the connection names.
-_ONE_REQUEST: Mapping[str, Any] = {"retry_total": 0, "permit_redirects": False}
 _READ_RIGHT = "Storage Blob Data Reader, or a SAS with the letter r"
 _LIST_RIGHT = "Storage Blob Data Reader, or a SAS with the letter l for the container"
-_WRITE_RIGHT = "Storage Blob Data Contributor (Owner for tags), or a SAS with the letters c and w (and t for tags)"
 _DELETE_RIGHT = "Storage Blob Data Contributor, or a SAS with the letters r and d"
 _CREATE_RIGHT = "Storage Blob Data Contributor on the storage account; the SAS of a container cannot create it"
 _TAG_RIGHT = "Storage Blob Data Owner, or a SAS with the letter t"
@@ -109,7 +116,7 @@ def azure_client_options() -> dict[str, Any]:
     upload of a small object and every read one request.
     """
     return {
-        **_ONE_REQUEST,
+        **ONE_REQUEST,
         "connection_timeout": CONNECT_SECONDS,
         "read_timeout": SILENCE_SECONDS,
         "max_single_put_size": _MAX_PUT_BLOB_BYTES,
@@ -163,22 +170,22 @@ class AzureStore:
 
     async def check_bucket(self) -> None:
         # A listing of one key, because reading a container's properties needs a right that a SAS cannot carry.
-        pages = self._container().list_blobs(results_per_page=1, **_ONE_REQUEST).by_page()
-        await self._ask(_next_page(pages), "looking at", "", needs=_LIST_RIGHT)
+        pages = self._container().list_blobs(results_per_page=1, **ONE_REQUEST).by_page()
+        await self.ask(_next_page(pages), "looking at", "", needs=_LIST_RIGHT)
 
     async def create_bucket(self) -> None:
         try:
-            await self._ask(self._container().create_container(**_ONE_REQUEST), "creating", "", needs=_CREATE_RIGHT)
+            await self.ask(self._container().create_container(**ONE_REQUEST), "creating", "", needs=_CREATE_RIGHT)
         except _AlreadyExistsError:
             return
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         listing = self._container().list_blobs(
-            name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_KEYS, **_ONE_REQUEST
+            name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_KEYS, **ONE_REQUEST
         )
         pages = listing.by_page()
         previous_token = ""
-        while (page := await self._ask(_next_page(pages), "listing", prefix, needs=_LIST_RIGHT)) is not None:
+        while (page := await self.ask(_next_page(pages), "listing", prefix, needs=_LIST_RIGHT)) is not None:
             for info in page:
                 if not start_after or key_bytes(info.key) > key_bytes(start_after):
                     yield info
@@ -190,9 +197,9 @@ class AzureStore:
             previous_token = token
 
     async def stat(self, key: str) -> ObjectInfo | None:
-        request = self._blob(key).get_blob_properties(**_ONE_REQUEST)
+        request = self.blob(key).get_blob_properties(**ONE_REQUEST)
         try:
-            properties = await self._ask(request, "looking at", key, needs=_READ_RIGHT)
+            properties = await self.ask(request, "looking at", key, needs=_READ_RIGHT)
         except SourceMissingError:
             return None
         return await self._describe_fully(key, properties)
@@ -211,9 +218,9 @@ class AzureStore:
         return None
 
     async def _get(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[BlobProperties, bytes]:
-        request = _download(self._blob(info.key), _quoted(info.etag), start_byte, size_bytes)
+        request = _download(self.blob(info.key), quoted(info.etag), start_byte, size_bytes)
         try:
-            properties, body = await self._ask(request, "reading", info.key, needs=_READ_RIGHT, size_bytes=size_bytes)
+            properties, body = await self.ask(request, "reading", info.key, needs=_READ_RIGHT, size_bytes=size_bytes)
         except _ConditionNotMetError:
             raise await self._no_longer(info) from None
         if len(body) != size_bytes:
@@ -251,9 +258,9 @@ class AzureStore:
     async def _tags(self, key: str, properties: BlobProperties) -> tuple[dict[str, str], tuple[str, ...]]:
         """Return the tags, or what to report where the credentials may read the blob but not its tags."""
         version = {"version_id": properties.version_id} if properties.version_id else {}
-        request = self._blob(key).get_blob_tags(**version, **_ONE_REQUEST)
+        request = self.blob(key).get_blob_tags(**version, **ONE_REQUEST)
         try:
-            return dict(await self._ask(request, "reading the tags of", key, needs=_TAG_RIGHT)), ()
+            return dict(await self.ask(request, "reading the tags of", key, needs=_TAG_RIGHT)), ()
         except AccessDeniedError:
             return {}, (f"{properties.tag_count} tags could not be read: that needs {_TAG_RIGHT}",)
 
@@ -288,27 +295,25 @@ class AzureStore:
     async def _put_blob(
         self, key: str, body: bytes, *, metadata: ObjectMetadata, md5: str, replaces: ObjectInfo | None
     ) -> Committed:
-        request = self._blob(key).upload_blob(
+        request = self.blob(key).upload_blob(
             body,
             length=len(body),
             overwrite=True,  # the condition decides
             headers={"Content-MD5": base64_of(md5)},
-            **_metadata_arguments(metadata, md5),
-            **_condition(replaces),
-            **_ONE_REQUEST,
+            **metadata_arguments(metadata, md5),
+            **condition(replaces),
+            **ONE_REQUEST,
         )
-        answer = await self._ask_to_write(request, key, size_bytes=len(body))
-        return self._committed(key, len(body), answer, md5=md5, found_md5=_hex(answer.get("content_md5")))
+        answer = await self.ask_to_write(request, key, size_bytes=len(body))
+        return self.committed(key, len(body), answer, md5=md5, found_md5=hex_of_md5(answer.get("content_md5")))
 
-    def _committed(
-        self, key: str, size_bytes: int, answer: Mapping[str, Any], *, md5: str, found_md5: str
-    ) -> Committed:
+    def committed(self, key: str, size_bytes: int, answer: Mapping[str, Any], *, md5: str, found_md5: str) -> Committed:
         if found_md5 and found_md5 != md5:
             raise ChecksumMismatchError(f"{self.url(key)} was stored with md5 {found_md5}; {md5} was sent")
         info = ObjectInfo(
             key=key,
             size_bytes=size_bytes,
-            etag=_unquoted(answer["etag"]),
+            etag=unquoted(answer["etag"]),
             version_id=answer.get("version_id"),
             modified_at=answer.get("last_modified"),
             checksums={"md5": md5},
@@ -320,16 +325,16 @@ class AzureStore:
     ) -> AzureUpload:
         """As the protocol says; no request is needed to begin."""
         del part_bytes
-        self._blob(key)  # refuses what cannot be a name before the first byte
+        self.blob(key)  # refuses what cannot be a name before the first byte
         return AzureUpload(self, key, size_bytes=size_bytes, metadata=metadata, replaces=replaces)
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the protocol says; with soft delete or versioning on, the account keeps what it is set to keep."""
-        request = self._blob(info.key).delete_blob(
-            etag=_quoted(info.etag), match_condition=MatchConditions.IfNotModified, **_ONE_REQUEST
+        request = self.blob(info.key).delete_blob(
+            etag=quoted(info.etag), match_condition=MatchConditions.IfNotModified, **ONE_REQUEST
         )
         try:
-            await self._ask(request, "deleting", info.key, needs=_DELETE_RIGHT)
+            await self.ask(request, "deleting", info.key, needs=_DELETE_RIGHT)
         except SourceMissingError:
             return False
         except _ConditionNotMetError:
@@ -342,7 +347,7 @@ class AzureStore:
     def _container(self) -> ContainerClient:
         return self._client.get_container_client(self.bucket)
 
-    def _blob(self, key: str) -> BlobClient:
+    def blob(self, key: str) -> BlobClient:
         """Return the client of a key; refuses keys that URL libraries or the service turn into other names.
 
         `a/../b` would be normalised on its way, and leave the container with enough dots; a backslash becomes `/`.
@@ -355,16 +360,16 @@ class AzureStore:
             raise KeyRefusedError(f"{self.url(key)} is not valid Unicode", hint="rename the object") from None
         return self._client.get_blob_client(self.bucket, key)
 
-    async def _ask_to_write(self, request: Awaitable[_Answer], key: str, *, size_bytes: int = 0) -> _Answer:
+    async def ask_to_write(self, request: Awaitable[_Answer], key: str, *, size_bytes: int = 0) -> _Answer:
         try:
-            return await self._ask(request, "writing", key, needs=_WRITE_RIGHT, size_bytes=size_bytes)
+            return await self.ask(request, "writing", key, needs=WRITE_RIGHT, size_bytes=size_bytes)
         except _ConditionNotMetError:
             raise DestinationChangedError(
                 f"{self.url(key)} was written or removed by somebody else since it was looked at",
                 hint="it was left alone",
             ) from None
 
-    async def _ask(
+    async def ask(
         self, request: Awaitable[_Answer], action: str, key: str, *, needs: str, size_bytes: int = 0
     ) -> _Answer:
         """Return the answer to a request in reasonable time, or raise what it means."""
@@ -438,71 +443,6 @@ class AzureStore:
         )
 
 
-class AzureUpload:
-    """Uncommitted blocks on their way to one block list; parts may be sent in any order.
-
-    A block's name holds its part's number and MD5: a stale block of an earlier attempt can never be taken for this
-    content, and two writers of the same content do not disturb each other.
-    """
-
-    def __init__(
-        self,
-        store: AzureStore,
-        key: str,
-        *,
-        size_bytes: int,
-        metadata: ObjectMetadata,
-        replaces: ObjectInfo | None,
-    ) -> None:
-        self._store = store
-        self._key = key
-        self._size_bytes = size_bytes
-        self._metadata = metadata
-        self._replaces = replaces
-        self._parts: dict[int, tuple[str, int]] = {}
-
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
-        md5 = digests["md5"]
-        block_id = _block_id(index, md5)
-        request = self._store._blob(self._key).stage_block(
-            block_id, body, length=len(body), headers={"Content-MD5": base64_of(md5)}, **_ONE_REQUEST
-        )
-        action = f"writing part {index + 1} of"
-        answer = await self._store._ask(request, action, self._key, needs=_WRITE_RIGHT, size_bytes=len(body))
-        found = _hex(answer.get("content_md5"))
-        if found and found != md5:
-            raise ChecksumMismatchError(
-                f"part {index + 1} of {self._store.url(self._key)} was stored with md5 {found}; {md5} was sent",
-                hint="nothing of it is visible at the key",
-            )
-        self._parts[index] = (block_id, len(body))
-
-    async def commit(self, digests: Mapping[str, str]) -> Committed:
-        """As the protocol says. The evidence is `md5`: the service accepts no block that does not fit its MD5, and the
-        list names the blocks by number and MD5.
-        """
-        self._require_all_parts()
-        blocks = [BlobBlock(self._parts[index][0]) for index in sorted(self._parts)]
-        md5 = digests["md5"]
-        request = self._store._blob(self._key).commit_block_list(
-            blocks, **_metadata_arguments(self._metadata, md5), **_condition(self._replaces), **_ONE_REQUEST
-        )
-        answer = await self._store._ask_to_write(request, self._key)
-        return self._store._committed(self._key, self._size_bytes, answer, md5=md5, found_md5=md5)
-
-    def _require_all_parts(self) -> None:
-        sent_bytes = sum(size_bytes for _, size_bytes in self._parts.values())
-        if sorted(self._parts) != list(range(len(self._parts))) or sent_bytes != self._size_bytes:
-            raise SizeMismatchError(
-                f"{sent_bytes:,} of {self._size_bytes:,} bytes of {self._store.url(self._key)} were sent in "
-                f"{len(self._parts)} parts; the key was left as it was"
-            )
-
-    async def abort(self) -> None:
-        """Forget the blocks; see the module's known limitation."""
-        self._parts.clear()
-
-
 async def _next_page(pages: AsyncIterator[AsyncIterator[BlobProperties]]) -> list[ObjectInfo] | None:
     """Return the next page of a listing, None after the last one."""
     page = await anext(pages, None)
@@ -518,29 +458,21 @@ async def _download(blob: BlobClient, etag: str, start_byte: int, size_bytes: in
         match_condition=MatchConditions.IfNotModified,
         decompress=False,
         max_concurrency=1,
-        **_ONE_REQUEST,
+        **ONE_REQUEST,
     )
     return stream.properties, await stream.readall()
-
-
-def _block_id(index: int, md5: str) -> str:
-    """Return a name all of whose like have the same length, as the service demands of the blocks of one blob.
-
-    Source: https://learn.microsoft.com/rest/api/storageservices/put-block (at most 64 bytes).
-    """
-    return f"{index:05d}-{md5}"
 
 
 def _describe(
     key: str, properties: BlobProperties, *, metadata: ObjectMetadata | None = None, size_bytes: int | None = None
 ) -> ObjectInfo:
     # What is written into an append or page blob later leaves its MD5 as it was: there it proves nothing.
-    md5 = _hex(properties.content_settings.content_md5) if properties.blob_type in _WRITTEN_WHOLE else ""
+    md5 = hex_of_md5(properties.content_settings.content_md5) if properties.blob_type in _WRITTEN_WHOLE else ""
     tier = properties.blob_tier
     return ObjectInfo(
         key=key,
         size_bytes=properties.size if size_bytes is None else size_bytes,
-        etag=_unquoted(properties.etag or ""),
+        etag=unquoted(properties.etag or ""),
         version_id=properties.version_id,
         modified_at=properties.last_modified,
         checksums={"md5": md5} if md5 else {},
@@ -557,39 +489,6 @@ def _is_folder(properties: BlobProperties) -> bool:
     """
     marks = {name.lower(): value for name, value in (properties.metadata or {}).items()}
     return properties.size == 0 and str(marks.get("hdi_isfolder", "")).lower() == "true"
-
-
-def _metadata_arguments(metadata: ObjectMetadata, md5: str) -> dict[str, Any]:
-    settings = ContentSettings(
-        content_type=metadata.content_type or None,
-        content_encoding=metadata.content_encoding or None,
-        content_language=metadata.content_language or None,
-        content_disposition=metadata.content_disposition or None,
-        cache_control=metadata.cache_control or None,
-        content_md5=bytearray.fromhex(md5),
-    )
-    arguments: dict[str, Any] = {"content_settings": settings, "metadata": dict(metadata.user)}
-    if metadata.tags:
-        arguments["tags"] = dict(metadata.tags)
-    return arguments
-
-
-def _condition(replaces: ObjectInfo | None) -> dict[str, Any]:
-    if replaces is None:
-        return {"match_condition": MatchConditions.IfMissing}
-    return {"etag": _quoted(replaces.etag), "match_condition": MatchConditions.IfNotModified}
-
-
-def _quoted(etag: str) -> str:
-    return f'"{etag}"'
-
-
-def _unquoted(etag: str) -> str:
-    return etag.strip('"')
-
-
-def _hex(md5: bytes | bytearray | None) -> str:
-    return bytes(md5).hex() if md5 else ""
 
 
 def _code(error: Exception) -> str:

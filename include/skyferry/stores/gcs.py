@@ -9,8 +9,6 @@ Known limitation: a session whose stream broke is not taken up again; the upload
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -25,7 +23,6 @@ from skyferry.errors import (
     ConnectionConfigError,
     ConnectionLostError,
     DestinationChangedError,
-    PermanentError,
     SizeMismatchError,
     SourceChangedError,
     SourceMissingError,
@@ -34,6 +31,7 @@ from skyferry.errors import (
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Capabilities, EtagDigest
 from skyferry.stores.gcs_api import (
+    WRITE_RIGHTS,
     AlreadyExistsError,
     Answer,
     ConditionNotMetError,
@@ -41,13 +39,13 @@ from skyferry.stores.gcs_api import (
     Target,
     TokenProvider,
     bucket_path,
+    in_pieces,
     object_path,
 )
-from skyferry.stores.pacing import deadline_seconds
+from skyferry.stores.gcs_upload import GcsUpload
 
 _KIBIBYTE = 2**10
 _PAGE_KEYS = 1_000
-_PIECE_BYTES = 256 * _KIBIBYTE
 _DEFAULT_TYPE = "application/octet-stream"
 _HEADER_FIELDS = {
     "contentType": "content_type",
@@ -59,7 +57,6 @@ _HEADER_FIELDS = {
 _OBJECT_FIELDS = ",".join(
     ("name", "size", "generation", "timeCreated", "crc32c", "md5Hash", "metadata", *_HEADER_FIELDS)
 )
-_WRITE_RIGHTS = "storage.objects.create, and storage.objects.delete to replace an object"
 # Else the service undoes Content-Encoding: gzip; https://cloud.google.com/storage/docs/transcoding
 _RAW = {"Accept-Encoding": "gzip"}
 
@@ -106,7 +103,7 @@ class GcsStore:
         endpoint: str = "https://storage.googleapis.com",
         project_id: str | None = None,
     ) -> None:
-        self._api = GcsApi(session, token, endpoint)
+        self.api = GcsApi(session, token, endpoint)
         self.bucket = bucket
         self._project_id = project_id
 
@@ -119,8 +116,8 @@ class GcsStore:
     async def check_bucket(self) -> None:
         # A listing of one key, because reading a bucket's properties needs a right that object roles do not include.
         target = Target(action="looking at", url=self.url(), needs="storage.objects.list", absent="bucket")
-        address = self._api.address(f"/storage/v1{bucket_path(self.bucket)}/o", {"maxResults": 1, "fields": "kind"})
-        await self._api.ask("GET", address, target)
+        address = self.api.address(f"/storage/v1{bucket_path(self.bucket)}/o", {"maxResults": 1, "fields": "kind"})
+        await self.api.ask("GET", address, target)
 
     async def create_bucket(self) -> None:
         if not self._project_id:
@@ -129,10 +126,10 @@ class GcsStore:
                 hint="set its project id, or create the bucket yourself",
             )
         target = Target(action="creating", url=self.url(), needs="storage.buckets.create", absent="project")
-        address = self._api.address("/storage/v1/b", {"project": self._project_id, "fields": "name"})
+        address = self.api.address("/storage/v1/b", {"project": self._project_id, "fields": "name"})
         body = json.dumps({"name": self.bucket}).encode()
         try:
-            await self._api.ask("POST", address, target, headers={"Content-Type": "application/json"}, body=body)
+            await self.api.ask("POST", address, target, headers={"Content-Type": "application/json"}, body=body)
         except AlreadyExistsError:
             await self.check_bucket()  # names are global: it may be somebody else's
 
@@ -145,8 +142,8 @@ class GcsStore:
             "fields": f"nextPageToken,items({_OBJECT_FIELDS})",
         }
         while True:
-            address = self._api.address(f"/storage/v1{bucket_path(self.bucket)}/o", query)
-            page = (await self._api.ask("GET", address, target)).json()
+            address = self.api.address(f"/storage/v1{bucket_path(self.bucket)}/o", query)
+            page = (await self.api.ask("GET", address, target)).json()
             for info in _describe_all(page.get("items", ()), target):
                 if info.key != start_after:
                     yield info
@@ -160,10 +157,10 @@ class GcsStore:
             query["pageToken"] = token
 
     async def stat(self, key: str) -> ObjectInfo | None:
-        target = self._target("looking at", key, needs="storage.objects.get")
+        target = self.target("looking at", key, needs="storage.objects.get")
         address = self._object_address(key, {"fields": _OBJECT_FIELDS})
         try:
-            answer = await self._api.ask("GET", address, target)
+            answer = await self.api.ask("GET", address, target)
             return _describe_all([answer.json()], target)[0]
         except SourceMissingError:
             return None
@@ -188,11 +185,11 @@ class GcsStore:
         return None
 
     async def _get(self, info: ObjectInfo, start_byte: int, size_bytes: int, *, is_whole: bool) -> bytes:
-        target = self._target("reading", info.key, needs="storage.objects.get")
+        target = self.target("reading", info.key, needs="storage.objects.get")
         address = self._object_address(info.key, {"alt": "media", "ifGenerationMatch": info.etag})
         span = {} if is_whole or not size_bytes else {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}
         try:
-            answer = await self._api.ask("GET", address, target, headers=_RAW | span, size_bytes=size_bytes)
+            answer = await self.api.ask("GET", address, target, headers=_RAW | span, size_bytes=size_bytes)
         except ConditionNotMetError:
             raise self._changed(info) from None
         if answer.headers.get("X-Goog-Generation", info.etag) != info.etag:
@@ -226,15 +223,15 @@ class GcsStore:
         tail = f"\r\n--{boundary}--\r\n".encode()
         size_bytes = len(head) + len(body) + len(tail)
         headers = {"Content-Type": f"multipart/related; boundary={boundary}", "Content-Length": str(size_bytes)}
-        answer = await self._write(
+        answer = await self.write(
             "POST",
             self._upload_address(key, "multipart", replaces),
             key,
             headers=headers,
-            body=_in_pieces(head, body, tail),
+            body=in_pieces(head, body, tail),
             size_bytes=size_bytes,
         )
-        return await self._committed(key, answer, digests["crc32c"])
+        return await self.committed(key, answer, digests["crc32c"])
 
     async def start_upload(
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
@@ -247,16 +244,16 @@ class GcsStore:
         }
         body = json.dumps(_resource(key, metadata)).encode()
         address = self._upload_address(key, "resumable", replaces)
-        answer = await self._write("POST", address, key, headers=headers, body=body)
+        answer = await self.write("POST", address, key, headers=headers, body=body)
         location = answer.headers.get("Location")
         if not location:
             raise ConnectionLostError(f"writing {self.url(key)} failed: the store gave no upload session")
-        session_address = self._api.session_address(location)
+        session_address = self.api.session_address(location)
         return GcsUpload(
             self, key, session_address, size_bytes=size_bytes, part_bytes=part_bytes, content_type=content_type
         )
 
-    async def _write(
+    async def write(
         self,
         method: str,
         address: str,
@@ -267,16 +264,16 @@ class GcsStore:
         size_bytes: int | None = 0,
         absent: str = "bucket",
     ) -> Answer:
-        target = self._target("writing", key, needs=_WRITE_RIGHTS, absent=absent)
+        target = self.target("writing", key, needs=WRITE_RIGHTS, absent=absent)
         try:
-            return await self._api.ask(method, address, target, headers=headers, body=body, size_bytes=size_bytes)
+            return await self.api.ask(method, address, target, headers=headers, body=body, size_bytes=size_bytes)
         except ConditionNotMetError:
             raise DestinationChangedError(
                 f"{self.url(key)} was written or removed by somebody else since it was looked at",
                 hint="it was left alone",
             ) from None
 
-    async def _committed(self, key: str, answer: Answer, crc32c: str) -> Committed:
+    async def committed(self, key: str, answer: Answer, crc32c: str) -> Committed:
         """Compare what the store says it holds with what was sent; wrong content is removed again."""
         info = _describe_all([answer.json()], answer.target)[0]
         found = info.checksums.get("crc32c")
@@ -293,167 +290,28 @@ class GcsStore:
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the protocol says; with soft delete or versioning on, the bucket keeps what it is set to keep."""
-        target = self._target("deleting", info.key, needs="storage.objects.delete")
+        target = self.target("deleting", info.key, needs="storage.objects.delete")
         address = self._object_address(info.key, {"ifGenerationMatch": info.etag})
         try:
-            await self._api.ask("DELETE", address, target)
+            await self.api.ask("DELETE", address, target)
         except SourceMissingError:
             return False
         except ConditionNotMetError:
             raise self._changed(info) from None
         return True
 
-    def _target(self, action: str, key: str, *, needs: str, absent: str = "object") -> Target:
+    def target(self, action: str, key: str, *, needs: str, absent: str = "object") -> Target:
         return Target(action=action, url=self.url(key), needs=needs, absent=absent)
 
     def _object_address(self, key: str, query: Mapping[str, str | int]) -> str:
-        return self._api.address(f"/storage/v1{object_path(self.bucket, key, self.url(key))}", query)
+        return self.api.address(f"/storage/v1{object_path(self.bucket, key, self.url(key))}", query)
 
     def _upload_address(self, key: str, upload_type: str, replaces: ObjectInfo | None) -> str:
         object_path(self.bucket, key, self.url(key))  # refuses what cannot be a name before the first byte
         # 0 stands for "no live object": https://cloud.google.com/storage/docs/request-preconditions
         generation = "0" if replaces is None else replaces.etag
         query = {"uploadType": upload_type, "ifGenerationMatch": generation, "fields": _OBJECT_FIELDS}
-        return self._api.address(f"/upload/storage/v1{bucket_path(self.bucket)}/o", query)
-
-
-class GcsUpload:
-    """A resumable session fed part by part; holds the last part back until the commit.
-
-    Beside the part the caller holds, at most one part waits and one is on the wire. Once a part could not be sent,
-    every further call raises the same error: the upload must be started anew.
-    """
-
-    def __init__(
-        self, store: GcsStore, key: str, address: str, *, size_bytes: int, part_bytes: int, content_type: str
-    ) -> None:
-        self._store = store
-        self._key = key
-        self._address = address
-        self._size_bytes = size_bytes
-        self._part_bytes = part_bytes
-        self._content_type = content_type
-        self._last_index = max(0, (size_bytes - 1) // part_bytes)
-        self._head_bytes = self._last_index * part_bytes
-        self._next_index = 0
-        self._last_part = b""
-        self._parts: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
-        self._head: asyncio.Task[None] | None = None
-        self._failure: TransferError | None = None
-
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
-        del digests  # the store checks the whole content
-        self._raise_failure()
-        if index < self._next_index:
-            return  # it was taken already
-        expected_bytes = self._part_bytes if index < self._last_index else self._size_bytes - self._head_bytes
-        if index != self._next_index or len(body) != expected_bytes:
-            raise PermanentError(
-                f"part {index + 1} of {self._store.url(self._key)} came with {len(body):,} bytes; expected part "
-                f"{self._next_index + 1} of {self._last_index + 1}, and {expected_bytes:,} bytes"
-            )
-        if index == self._last_index:
-            self._last_part = body
-        else:
-            await self._feed(body)
-        self._next_index += 1
-
-    async def _feed(self, body: bytes) -> None:
-        if self._head is None:
-            self._head = asyncio.create_task(self._send_head())
-        try:
-            async with asyncio.timeout(deadline_seconds(len(body))):
-                await self._parts.put(body)
-        except TimeoutError:
-            self._failure = ConnectionLostError(
-                f"writing {self._store.url(self._key)} failed: the store stopped taking bytes"
-            )
-            self._head.cancel()
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    async def _send_head(self) -> None:
-        """Stream every part but the last; keeps its failure, and lets whoever waits to hand over a part go on."""
-        headers = self._range_headers(0, self._head_bytes, total="*")
-        try:
-            answer = await self._put(headers, self._head_pieces(), size_bytes=None)
-            kept = answer.headers.get("Range", "")
-            if answer.status != 308 or kept != f"bytes=0-{self._head_bytes - 1}":
-                raise ConnectionLostError(
-                    f"writing {self._store.url(self._key)} failed: the store kept {kept or 'nothing'} of the first "
-                    f"{self._head_bytes:,} bytes"
-                )
-        except TransferError as error:
-            self._failure = error
-            while not self._parts.empty():
-                self._parts.get_nowait()
-
-    async def _head_pieces(self) -> AsyncIterator[memoryview]:
-        for _ in range(self._last_index):
-            async for piece in _in_pieces(await self._parts.get()):
-                yield piece
-
-    def _range_headers(self, start_byte: int, end_byte: int, *, total: str) -> dict[str, str]:
-        span = f"{start_byte}-{end_byte - 1}" if end_byte > start_byte else "*"
-        return {
-            "Content-Type": self._content_type,
-            "Content-Length": str(end_byte - start_byte),
-            "Content-Range": f"bytes {span}/{total}",
-        }
-
-    async def _put(
-        self, headers: Mapping[str, str], body: AsyncIterator[memoryview], *, size_bytes: int | None
-    ) -> Answer:
-        return await self._store._write(
-            "PUT", self._address, self._key, headers=headers, body=body, size_bytes=size_bytes, absent="session"
-        )
-
-    async def commit(self, digests: Mapping[str, str]) -> Committed:
-        """As the protocol says. The CRC32C goes with the last request, where the service checks it; a service that
-        does not is found out by its answer, and that generation is deleted.
-
-        Source: Google's own client sends the header so, google-cloud-storage `_media/_upload.py`.
-        """
-        self._raise_failure()
-        if self._next_index <= self._last_index:
-            raise SizeMismatchError(
-                f"{self._next_index} of {self._last_index + 1} parts of {self._store.url(self._key)} were sent; the "
-                "key was left as it was"
-            )
-        if self._head is not None:
-            await self._head
-            self._raise_failure()
-        headers = self._range_headers(self._head_bytes, self._size_bytes, total=str(self._size_bytes))
-        headers["X-Goog-Hash"] = f"crc32c={base64_of(digests['crc32c'])}"
-        size_bytes = len(self._last_part)
-        answer = await self._put(headers, _in_pieces(self._last_part), size_bytes=size_bytes)
-        if answer.status == 308:
-            raise ConnectionLostError(
-                f"writing {self._store.url(self._key)} failed: the store misses bytes of it", hint="it begins anew"
-            )
-        return await self._store._committed(self._key, answer, digests["crc32c"])
-
-    async def abort(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            await asyncio.wait([self._head])
-        self._last_part = b""
-        target = self._store._target("abandoning the upload of", self._key, needs=_WRITE_RIGHTS, absent="session")
-        # The service answers 499 to a cancelled session, and drops one it was not told about after a week:
-        # https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
-        with contextlib.suppress(TransferError):
-            await self._store._api.ask("DELETE", self._address, target, headers={"Content-Length": "0"})
-
-
-async def _in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
-    """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
-    for body in bodies:
-        view = memoryview(body)
-        for start_byte in range(0, len(view), _PIECE_BYTES):
-            yield view[start_byte : start_byte + _PIECE_BYTES]
+        return self.api.address(f"/upload/storage/v1{bucket_path(self.bucket)}/o", query)
 
 
 def _describe_all(items: Iterable[Mapping[str, Any]], target: Target) -> list[ObjectInfo]:

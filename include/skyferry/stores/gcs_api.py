@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -33,6 +33,8 @@ from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS, deadline_se
 
 _TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 _MESSAGE_CHARACTERS = 200
+_PIECE_BYTES = 256 * 2**10
+WRITE_RIGHTS = "storage.objects.create, and storage.objects.delete to replace an object"
 
 TokenProvider = Callable[[], Awaitable[str | None]]
 """Returns an access token that is valid now, or None for anonymous access."""
@@ -186,6 +188,14 @@ def object_path(bucket: str, key: str, url: str) -> str:
         return f"{bucket_path(bucket)}/o/{quote(key, safe='')}"
     except UnicodeEncodeError:
         raise KeyRefusedError(f"{url} is not valid Unicode", hint="rename the object") from None
+
+
+async def in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
+    """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
+    for body in bodies:
+        view = memoryview(body)
+        for start_byte in range(0, len(view), _PIECE_BYTES):
+            yield view[start_byte : start_byte + _PIECE_BYTES]
 
 
 def _timeout(size_bytes: int | None) -> aiohttp.ClientTimeout:

@@ -11,22 +11,16 @@ import contextlib
 import errno
 import hashlib
 import itertools
-import mimetypes
 import os
 import secrets
 import stat as stat_module
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from skyferry.checksums import ContentDigests
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
-    ChecksumMismatchError,
-    DestinationChangedError,
     KeyRefusedError,
     PermanentError,
     RetryableError,
@@ -38,15 +32,10 @@ from skyferry.errors import (
 from skyferry.keys import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, is_temporary_name
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Capabilities
+from skyferry.stores.local_files import describe_file, is_renamed, sync_folder
+from skyferry.stores.local_upload import LocalUpload, TemporaryFile
 
 _READ_BYTES = 1024 * 1024
-_UNREADABLE = {
-    stat_module.S_IFLNK: "symbolic links are not followed",
-    stat_module.S_IFIFO: "it is a pipe",
-    stat_module.S_IFSOCK: "it is a socket",
-    stat_module.S_IFCHR: "it is a device",
-    stat_module.S_IFBLK: "it is a device",
-}
 
 _Result = TypeVar("_Result")
 
@@ -85,7 +74,7 @@ class LocalStore:
         self.root = root
         umask = os.umask(0)
         os.umask(umask)
-        self._file_mode = 0o666 & ~umask
+        self.file_mode = 0o666 & ~umask
 
     @property
     def bucket(self) -> str:
@@ -95,7 +84,7 @@ class LocalStore:
         return f"file://{self.root}/{key}"
 
     async def check_bucket(self) -> None:
-        await self._in_thread("looking at", "", self._check_root)
+        await self.in_thread("looking at", "", self._check_root)
 
     def _check_root(self) -> None:
         if not self.root.is_dir():
@@ -106,13 +95,13 @@ class LocalStore:
             raise PermissionError(errno.EACCES, "not readable")
 
     async def create_bucket(self) -> None:
-        await self._in_thread("creating", "", lambda: self.root.mkdir(parents=True, exist_ok=True))
+        await self.in_thread("creating", "", lambda: self.root.mkdir(parents=True, exist_ok=True))
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         await self.check_bucket()
         first = os.fsencode(start_after)
         walk = walk_files(self.root, prefix)
-        while page := await self._in_thread("listing", prefix, lambda: _take(walk, 1000)):
+        while page := await self.in_thread("listing", prefix, lambda: _take(walk, 1000)):
             for info in page:
                 if os.fsencode(info.key) > first or not first:
                     yield info
@@ -120,23 +109,23 @@ class LocalStore:
     async def stat(self, key: str) -> ObjectInfo | None:
         def look() -> ObjectInfo | None:
             try:
-                status = os.lstat(self._path(key))
+                status = os.lstat(self.path(key))
             except (FileNotFoundError, NotADirectoryError):
                 return None
             if stat_module.S_ISDIR(status.st_mode):
                 return None
             return describe_file(key, status)
 
-        return await self._in_thread("looking at", key, look)
+        return await self.in_thread("looking at", key, look)
 
     async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
-        return await self._in_thread("reading", info.key, lambda: self._read(info, 0, info.size_bytes))
+        return await self.in_thread("reading", info.key, lambda: self._read(info, 0, info.size_bytes))
 
     async def etag_digest(self, info: ObjectInfo) -> None:
         """Etags of local files are made of their identity and times."""
 
     async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
-        _, body = await self._in_thread("reading", info.key, lambda: self._read(info, start_byte, size_bytes))
+        _, body = await self.in_thread("reading", info.key, lambda: self._read(info, start_byte, size_bytes))
         return body
 
     def _read(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[ObjectInfo, bytes]:
@@ -154,7 +143,7 @@ class LocalStore:
     def _open(self, info: ObjectInfo) -> BinaryIO:
         """Open the very file `info` describes; O_NONBLOCK so that a pipe put in its place cannot hang the reader."""
         try:
-            descriptor = os.open(self._path(info.key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(self.path(info.key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise SourceMissingError(f"{self.url(info.key)} is gone") from None
@@ -189,7 +178,7 @@ class LocalStore:
         del metadata  # a plain file holds none; `skyferry.metadata` has reported the loss
 
         def write() -> Committed:
-            upload = _LocalUpload(self, key, replaces)
+            upload = TemporaryFile(self, key, replaces)
             try:
                 upload.write(0, body)
                 return upload.finish(digests["crc32c"])
@@ -197,17 +186,17 @@ class LocalStore:
                 upload.discard()
                 raise
 
-        return await self._in_thread("writing", key, write)
+        return await self.in_thread("writing", key, write)
 
     async def start_upload(
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
     ) -> LocalUpload:
         del metadata, size_bytes
-        raw = await self._in_thread("writing", key, lambda: _LocalUpload(self, key, replaces))
+        raw = await self.in_thread("writing", key, lambda: TemporaryFile(self, key, replaces))
         return LocalUpload(self, raw, key=key, part_bytes=part_bytes)
 
     async def delete_object(self, info: ObjectInfo) -> bool:
-        return await self._in_thread("deleting", info.key, lambda: self._delete(info))
+        return await self.in_thread("deleting", info.key, lambda: self._delete(info))
 
     def _delete(self, info: ObjectInfo) -> bool:
         """Claim the file by renaming it, look at what was claimed, and only then remove it.
@@ -215,7 +204,7 @@ class LocalStore:
         A file put at the path between look and rename is claimed too; it is put back. The name of the claim follows
         from the file's, so that whoever deletes after a crash in between finds it and finishes.
         """
-        path = self._path(info.key)
+        path = self.path(info.key)
         claim = path.with_name(f"{TEMPORARY_PREFIX}claim-{_short_digest(path.name)}{TEMPORARY_SUFFIX}")
         try:
             status = os.lstat(path)
@@ -224,7 +213,7 @@ class LocalStore:
         if describe_file(info.key, status).etag != info.etag:
             raise self._changed(info)
         if claim.exists():
-            claim = self._temporary_path(path)  # left by a crash, for another version; not ours to overwrite
+            claim = self.temporary_path(path)  # left by a crash, for another version; not ours to overwrite
         os.rename(path, claim)
         return self._finish_claim(path, claim, info)
 
@@ -240,7 +229,7 @@ class LocalStore:
             raise self._changed(info)
         with contextlib.suppress(FileNotFoundError):  # a cut-off worker finished it meanwhile
             os.unlink(claim)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return True
 
     async def aclose(self) -> None:
@@ -248,20 +237,20 @@ class LocalStore:
 
     # Paths
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
         """Return the path of a key; `skyferry.keys` has refused the dangerous ones, and this refuses them again."""
         parts = key.split("/")
         if not key or any(part in ("", ".", "..") for part in parts) or "\0" in key:
             raise KeyRefusedError(f"{self.url(key)} cannot be the name of a local file", hint="rename the object")
         return self.root.joinpath(*parts)
 
-    def _temporary_path(self, path: Path) -> Path:
+    def temporary_path(self, path: Path) -> Path:
         return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
 
     def _require_below_root(self, descriptor: int, key: str) -> None:
         """Refuse a file that was reached through a symbolic link in the middle of its path."""
         real = os.path.realpath(f"/proc/self/fd/{descriptor}") if os.path.isdir("/proc/self/fd") else ""
-        self._require_real_path_below_root(real or os.path.realpath(self._path(key)), key)
+        self._require_real_path_below_root(real or os.path.realpath(self.path(key)), key)
 
     def _require_real_path_below_root(self, real_path: str, key: str) -> None:
         real_root = os.path.realpath(self.root)
@@ -270,7 +259,7 @@ class LocalStore:
                 f"{self.url(key)} leads out of {self.url()} through a symbolic link", hint="remove the link"
             )
 
-    def _make_parents(self, path: Path, key: str) -> None:
+    def make_parents(self, path: Path, key: str) -> None:
         """Create the folders above a path and make their names durable."""
         missing = []
         folder = path.parent
@@ -281,11 +270,11 @@ class LocalStore:
         for folder in reversed(missing):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
 
     # Threads and errors
 
-    async def _in_thread(self, action: str, key: str, function: Callable[[], _Result]) -> _Result:
+    async def in_thread(self, action: str, key: str, function: Callable[[], _Result]) -> _Result:
         try:
             return await asyncio.to_thread(function)
         except TransferError:
@@ -316,151 +305,6 @@ def error_of_folder(error: OSError, action: str, *, folder_url: str) -> Transfer
             return BucketMissingError(what, hint=f"check that the folder {folder_url} still exists")
         case _:
             return RetryableError(what)
-
-
-class _LocalUpload:
-    """A temporary file beside its final name; every method blocks.
-
-    A task that is cancelled leaves its thread at work. The file is closed only when the last one is through: a moment
-    later the number of its descriptor may be that of another file.
-    """
-
-    def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None) -> None:
-        self._store = store
-        self._key = key
-        self._replaces = replaces
-        self._path = store._path(key)
-        store._make_parents(self._path, key)
-        self._temporary = store._temporary_path(self._path)
-        self._idle = threading.Condition()
-        self._threads_at_work = 0
-        self._descriptor = os.open(
-            self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-
-    def write(self, start_byte: int, body: bytes) -> None:
-        view = memoryview(body)
-        with self._at_work():
-            while view:
-                written = os.pwrite(self._descriptor, view, start_byte)
-                view, start_byte = view[written:], start_byte + written
-
-    @contextlib.contextmanager
-    def _at_work(self) -> Iterator[None]:
-        with self._idle:
-            if self._descriptor < 0:
-                raise PermanentError(f"the upload of {self._store.url(self._key)} was given up already")
-            self._threads_at_work += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._threads_at_work -= 1
-                self._idle.notify_all()
-
-    def _close(self) -> None:
-        with self._idle:
-            self._idle.wait_for(lambda: self._threads_at_work == 0)
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
-
-    def finish(self, crc32c: str) -> Committed:
-        """Make the bytes durable, read them back, and give them their name."""
-        with self._at_work():
-            os.fsync(self._descriptor)
-            self._require_content(crc32c)
-            os.fchmod(self._descriptor, self._store._file_mode)
-            if self._replaces is None:
-                self._create()
-            else:
-                self._replace(self._replaces)
-            _sync_folder(self._path.parent)
-            info = describe_file(self._key, os.fstat(self._descriptor))
-        self._close()
-        return Committed(info=info, verified_by="readback")
-
-    def _require_content(self, crc32c: str) -> None:
-        digests = ContentDigests({"crc32c"})
-        position = 0
-        while chunk := os.pread(self._descriptor, _READ_BYTES, position):
-            digests.update(chunk)
-            position += len(chunk)
-        found = digests.hexdigests()["crc32c"]
-        if found != crc32c:
-            raise ChecksumMismatchError(
-                f"what was written for {self._store.url(self._key)} reads back as crc32c {found}; expected {crc32c}",
-                hint="the file was not put in place",
-            )
-
-    def _create(self) -> None:
-        try:
-            os.link(self._temporary, self._path)
-        except FileExistsError:
-            raise self._conflict() from None
-        os.unlink(self._temporary)
-
-    def _replace(self, replaces: ObjectInfo) -> None:
-        try:
-            found = describe_file(self._key, os.lstat(self._path)).etag
-        except FileNotFoundError:
-            found = ""
-        if found != replaces.etag:
-            raise self._conflict()
-        os.replace(self._temporary, self._path)
-
-    def _conflict(self) -> DestinationChangedError:
-        return DestinationChangedError(
-            f"{self._store.url(self._key)} was written by somebody else since it was looked at",
-            hint="it was left alone",
-        )
-
-    def discard(self) -> None:
-        self._close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._temporary)
-
-
-class LocalUpload:
-    """A large local file on its way; parts may come in any order."""
-
-    def __init__(self, store: LocalStore, upload: _LocalUpload, *, key: str, part_bytes: int) -> None:
-        self._store = store
-        self._upload = upload
-        self._key = key
-        self._part_bytes = part_bytes
-
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
-        del digests
-        await self._store._in_thread("writing", self._key, lambda: self._upload.write(index * self._part_bytes, body))
-
-    async def commit(self, digests: Mapping[str, str]) -> Committed:
-        return await self._store._in_thread("writing", self._key, lambda: self._upload.finish(digests["crc32c"]))
-
-    async def abort(self) -> None:
-        await asyncio.to_thread(self._upload.discard)
-
-
-def describe_file(key: str, status: os.stat_result) -> ObjectInfo:
-    """Return what the status of a file (not of what a link leads to) says about the object of that key."""
-    kind = stat_module.S_IFMT(status.st_mode)
-    content_type, encoding = mimetypes.guess_type(key)
-    return ObjectInfo(
-        key=key,
-        size_bytes=status.st_size,
-        # The change time is in it, because the modification time can be set back; renaming and linking move it too:
-        # see `is_renamed`.
-        etag=f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}",
-        # Unlike the modification time nobody can set it; a file inside a folder that is moved here keeps its own.
-        modified_at=datetime.fromtimestamp(status.st_ctime, UTC),
-        metadata=ObjectMetadata(content_type=(content_type or "") if encoding is None else ""),
-        unreadable_because=_UNREADABLE.get(kind, ""),
-    )
-
-
-def is_renamed(status: os.stat_result, etag: str) -> bool:
-    """Tell whether this is the file of that etag; renaming it has changed the time at its end, and nothing else."""
-    return etag.rpartition("-")[0] == describe_file("", status).etag.rpartition("-")[0]
 
 
 def _short_digest(name: str) -> str:
@@ -522,11 +366,3 @@ def _read_exactly(descriptor: int, start_byte: int, size_bytes: int) -> bytes:
 
 def _take(items: Iterator[ObjectInfo], count: int) -> list[ObjectInfo]:
     return list(itertools.islice(items, count))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,17 +7,19 @@ sent as well; where neither proves anything, the caller reads the object back.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Any, NoReturn
+from xml.etree import ElementTree as ET
 
 import aiohttp
 from botocore import exceptions as botocore_errors
 
-from skyferry.checksums import CompositeEtag, base64_of, composite_etag, hex_of
+from skyferry.checksums import CompositeEtag, base64_of, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -35,23 +37,30 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Capabilities
-from skyferry.stores.pacing import deadline_seconds
+from skyferry.stores.http_requests import Answer, Target
+from skyferry.stores.pacing import retry_after_seconds
+from skyferry.stores.s3_api import S3AnswerError, S3Api, parse_xml, user_metadata
+from skyferry.stores.s3_requests import TRANSPORT_ERRORS, in_time, quoted, unquoted
+from skyferry.stores.s3_upload import S3Upload
 
 _MEBIBYTE = 2**20
-_CHECKSUM_FIELDS = {
-    "ChecksumCRC64NVME": "crc64nvme",
-    "ChecksumCRC32C": "crc32c",
-    "ChecksumCRC32": "crc32",
-    "ChecksumSHA256": "sha256",
-    "ChecksumSHA1": "sha1",
+_CHECKSUM_HEADERS = {
+    "x-amz-checksum-crc64nvme": "crc64nvme",
+    "x-amz-checksum-crc32c": "crc32c",
+    "x-amz-checksum-crc32": "crc32",
+    "x-amz-checksum-sha256": "sha256",
+    "x-amz-checksum-sha1": "sha1",
 }
 _HEADER_FIELDS = {
-    "ContentType": "content_type",
-    "ContentEncoding": "content_encoding",
-    "ContentLanguage": "content_language",
-    "ContentDisposition": "content_disposition",
-    "CacheControl": "cache_control",
+    "Content-Type": "content_type",
+    "Content-Encoding": "content_encoding",
+    "Content-Language": "content_language",
+    "Content-Disposition": "content_disposition",
+    "Cache-Control": "cache_control",
 }
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_CHECKSUM_MODE = {"x-amz-checksum-mode": "ENABLED"}
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _COMPOSITE_ETAG = re.compile(r"[0-9a-f]{32}-(?P<parts>[0-9]+)")
 _ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _ARCHIVE_STATUSES = frozenset({"ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"})
@@ -69,15 +78,6 @@ _THROTTLE_CODES = frozenset(
 )  # fmt: skip
 _CHECKSUM_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 _CONDITION_CODES = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"})
-_TRANSPORT_ERRORS = (
-    botocore_errors.HTTPClientError,
-    botocore_errors.ConnectionError,
-    aiohttp.ClientError,
-    asyncio.TimeoutError,
-    OSError,
-)
-
-_Answer = TypeVar("_Answer")
 
 
 class S3Store:
@@ -87,6 +87,7 @@ class S3Store:
         client: An aiobotocore S3 client whose own retries are off; it stays the caller's to close.
         bucket: Name of the bucket.
         region: Where `create_bucket` creates it.
+        api: Sends the requests for objects; by default to where the client would, signed with the client's keys.
         sends_checksums: False for endpoints that refuse `x-amz-checksum-*` headers: they get Content-MD5 instead.
     """
 
@@ -109,11 +110,18 @@ class S3Store:
         reads_are_trusted=False,
     )
 
-    def __init__(self, client: Any, bucket: str, region: str, *, sends_checksums: bool = True) -> None:
-        self._client = client
+    def __init__(
+        self, client: Any, bucket: str, region: str, *, api: S3Api | None = None, sends_checksums: bool = True
+    ) -> None:
+        self.client = client
         self.bucket = bucket
         self._region = region
-        self._sends_checksums = sends_checksums
+        if api is None:
+            from skyferry.stores.s3_session import client_api
+
+            api = client_api(client, bucket)
+        self._api = api
+        self.sends_checksums = sends_checksums
 
     def url(self, key: str = "") -> str:
         return f"s3://{self.bucket}/{key}"
@@ -123,55 +131,53 @@ class S3Store:
 
     async def check_bucket(self) -> None:
         try:
-            await _in_time(self._client.head_bucket(Bucket=self.bucket))
+            await in_time(self.client.head_bucket(Bucket=self.bucket))
         except Exception as error:
-            self._fail(error, "looking at", "", needs="s3:ListBucket")
+            self.fail(error, "looking at", "", needs="s3:ListBucket")
 
     async def create_bucket(self) -> None:
         # us-east-1 is the default, and the one place that refuses to be named.
         where = {} if self._region in ("", "us-east-1") else {"LocationConstraint": self._region}
         try:
-            await _in_time(
-                self._client.create_bucket(
-                    Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {})
-                )
+            await in_time(
+                self.client.create_bucket(Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {}))
             )
         except botocore_errors.ClientError as error:
             if _code(error) != "BucketAlreadyOwnedByYou":
-                self._fail(error, "creating", "", needs="s3:CreateBucket")
+                self.fail(error, "creating", "", needs="s3:CreateBucket")
         except Exception as error:
-            self._fail(error, "creating", "", needs="s3:CreateBucket")
+            self.fail(error, "creating", "", needs="s3:CreateBucket")
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
-        if start_after:
-            arguments["StartAfter"] = start_after
+        # Without the encoding, keys with control characters would break the XML.
+        query = {"list-type": "2", "encoding-type": "url"}
+        query |= {name: value for name, value in (("prefix", prefix), ("start-after", start_after)) if value}
         while True:
             try:
-                page = await _in_time(self._client.list_objects_v2(**arguments))
-            except Exception as error:
-                self._fail(error, "listing", prefix, needs="s3:ListBucket")
-            for entry in page.get("Contents", ()):
-                yield _from_listing(entry)
-            token = page.get("NextContinuationToken")
+                answer = await self._api.ask("GET", "", self._target("listing", prefix, "s3:ListBucket"), query=query)
+            except S3AnswerError as error:
+                self.fail(error, "listing", prefix, needs="s3:ListBucket")
+            page = parse_xml(answer)
+            for info in _from_listing(page, answer):
+                yield info
+            token = page.findtext("NextContinuationToken")
             if not token:
                 return
-            if token == arguments.get("ContinuationToken"):
+            if token == query.get("continuation-token"):
                 raise ConnectionLostError(
                     f"listing {self.url(prefix)} goes round in circles: the store gave the same continuation twice"
                 )
-            arguments["ContinuationToken"] = token
+            query["continuation-token"] = token
 
     async def stat(self, key: str) -> ObjectInfo | None:
         try:
-            answer = await _in_time(self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED"))
-        except botocore_errors.ClientError as error:
-            if _code(error) in ("404", "NoSuchKey", "NotFound"):
+            target = self._target("looking at", key, "s3:GetObject")
+            answer = await self._api.ask("HEAD", key, target, headers=_CHECKSUM_MODE)
+        except S3AnswerError as error:
+            if error.code in ("404", "NoSuchKey", "NotFound"):
                 return None
-            self._fail(error, "looking at", key, needs="s3:GetObject")
-        except Exception as error:
-            self._fail(error, "looking at", key, needs="s3:GetObject")
-        return await self._describe(key, answer, answer["ContentLength"])
+            self.fail(error, "looking at", key, needs="s3:GetObject")
+        return await self._describe(key, answer, _content_length(answer))
 
     async def etag_digest(self, info: ObjectInfo) -> CompositeEtag | None:
         """As the protocol says; asks for the size of the first part where there are several (one request)."""
@@ -180,57 +186,52 @@ class S3Store:
             return None
         if match.group("parts") == "1":
             return CompositeEtag(max(info.size_bytes, 1))
+        target = self._target("looking at the first part of", info.key, "s3:GetObject")
+        pinned = {"If-Match": quoted(info.etag)}
         try:
-            answer = await _in_time(
-                self._client.head_object(Bucket=self.bucket, Key=info.key, PartNumber=1, IfMatch=_quoted(info.etag))
-            )
-        except Exception as error:
-            if isinstance(error, (botocore_errors.ClientError, botocore_errors.BotoCoreError, *_TRANSPORT_ERRORS)):
-                return None  # an endpoint without this call; the caller finds another proof
-            raise
-        return CompositeEtag(answer["ContentLength"]) if "PartsCount" in answer else None
+            answer = await self._api.ask("HEAD", info.key, target, query={"partNumber": "1"}, headers=pinned)
+        except (S3AnswerError, TransferError):
+            return None  # an endpoint without this call; the caller finds another proof
+        return CompositeEtag(_content_length(answer)) if "x-amz-mp-parts-count" in answer.headers else None
 
     async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
-        answer, body = await self._get(info, {"ChecksumMode": "ENABLED"}, info.size_bytes)
-        return await self._describe(info.key, answer, len(body)), body
+        answer = await self._get(info, _CHECKSUM_MODE, info.size_bytes)
+        return await self._describe(info.key, answer, len(answer.body)), answer.body
 
     async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
-        _, body = await self._get(info, {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}, size_bytes)
-        return body
+        span = {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}
+        return (await self._get(info, span, size_bytes)).body
 
-    async def _get(self, info: ObjectInfo, options: dict[str, str], size_bytes: int) -> tuple[dict[str, Any], bytes]:
-        if info.version_id:
-            options = options | {"VersionId": info.version_id}
-        try:
-            answer, body = await _in_time(self._download(info, options, size_bytes), size_bytes)
-        except TransferError:
-            raise
-        except botocore_errors.ClientError as error:
-            if _code(error) in ("412", "PreconditionFailed"):
-                raise self._changed(info) from None
-            self._fail(error, "reading", info.key, needs="s3:GetObject")
-        except Exception as error:
-            self._fail(error, "reading", info.key, needs="s3:GetObject")
-        if len(body) != size_bytes:
-            raise SizeMismatchError(f"read {len(body):,} of {size_bytes:,} bytes of {self.url(info.key)}")
-        return answer, body
-
-    async def _download(
-        self, info: ObjectInfo, options: dict[str, str], size_bytes: int
-    ) -> tuple[dict[str, Any], bytes]:
-        """Return answer and body; a body of another version, or a larger one than asked for, is not even read.
+    async def _get(self, info: ObjectInfo, headers: Mapping[str, str], size_bytes: int) -> Answer:
+        """Return the answer with the body; one of another version, or larger than asked for, is not even read.
 
         Endpoints that ignore `If-Match` or `Range` would otherwise mix versions, or fill the memory.
         """
-        answer = await self._client.get_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag), **options)
-        async with answer["Body"] as stream:
-            if _unquoted(answer.get("ETag", info.etag)) != info.etag:
+
+        def accept(_: int, found: Mapping[str, str]) -> None:
+            if unquoted(found.get("ETag", info.etag)) != info.etag:
                 raise self._changed(info)
-            if answer.get("ContentLength", size_bytes) > size_bytes:
-                raise SizeMismatchError(
-                    f"{self.url(info.key)} came with {answer['ContentLength']:,} bytes; {size_bytes:,} were asked for"
-                )
-            return answer, await stream.read()
+
+        try:
+            answer = await self._api.ask(
+                "GET",
+                info.key,
+                self._target("reading", info.key, "s3:GetObject"),
+                query={"versionId": info.version_id} if info.version_id else _NOTHING,
+                headers={**headers, "If-Match": quoted(info.etag)},
+                size_bytes=size_bytes,
+                accept=accept,
+            )
+        except S3AnswerError as error:
+            if error.code in ("412", "PreconditionFailed"):
+                raise self._changed(info) from None
+            self.fail(error, "reading", info.key, needs="s3:GetObject")
+        if len(answer.body) != size_bytes:
+            raise SizeMismatchError(f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)}")
+        return answer
+
+    def _target(self, action: str, key: str, needs: str) -> Target:
+        return Target(action=action, url=self.url(key), needs=needs, absent="object" if key else "bucket")
 
     def _changed(self, info: ObjectInfo) -> SourceChangedError:
         return SourceChangedError(
@@ -238,36 +239,40 @@ class S3Store:
             hint="it will be looked at again",
         )
 
-    async def _describe(self, key: str, answer: dict[str, Any], size_bytes: int) -> ObjectInfo:
-        etag = _unquoted(answer["ETag"])
-        checksums = _whole_checksums(answer, etag)
-        may_be_md5 = _etag_is_md5(answer, etag)
+    async def _describe(self, key: str, answer: Answer, size_bytes: int) -> ObjectInfo:
+        headers = answer.headers
+        etag = unquoted(headers.get("ETag", ""))
+        checksums = _whole_checksums(headers, etag)
+        may_be_md5 = _looks_like_md5(etag) and not _is_encrypted_apart(headers)
         if may_be_md5:
             checksums["md5"] = etag
+        modified = headers.get("Last-Modified")
         return ObjectInfo(
             key=key,
             size_bytes=size_bytes,
             etag=etag,
-            version_id=_version(answer),
-            modified_at=answer.get("LastModified"),
+            version_id=_version(headers),
+            modified_at=parsedate_to_datetime(modified) if modified else None,
             checksums=checksums,
             etag_may_be_md5=may_be_md5,
-            metadata=await self._metadata(key, answer),
-            is_archived=_is_archived(answer),
+            metadata=await self._metadata(key, headers),
+            is_archived=_is_archived(headers),
         )
 
-    async def _metadata(self, key: str, answer: dict[str, Any]) -> ObjectMetadata:
-        tags = await self._tags(key, _version(answer)) if answer.get("TagCount") else {}
-        headers: dict[str, Any] = {field: answer.get(name) or "" for name, field in _HEADER_FIELDS.items()}
-        return ObjectMetadata(**headers, user=dict(answer.get("Metadata") or {}), tags=tags)
+    async def _metadata(self, key: str, headers: Mapping[str, str]) -> ObjectMetadata:
+        has_tags = headers.get("x-amz-tagging-count", "0") != "0"
+        tags = await self._tags(key, _version(headers)) if has_tags else {}
+        fields: dict[str, Any] = {field: headers.get(name) or "" for name, field in _HEADER_FIELDS.items()}
+        return ObjectMetadata(**fields, user=dict(user_metadata(headers)), tags=tags)
 
     async def _tags(self, key: str, version_id: str | None) -> dict[str, str]:
-        version = {"VersionId": version_id} if version_id else {}
+        query = {"tagging": ""} | ({"versionId": version_id} if version_id else {})
+        target = self._target("reading the tags of", key, "s3:GetObjectTagging")
         try:
-            answer = await _in_time(self._client.get_object_tagging(Bucket=self.bucket, Key=key, **version))
-        except Exception as error:
-            self._fail(error, "reading the tags of", key, needs="s3:GetObjectTagging")
-        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+            answer = await self._api.ask("GET", key, target, query=query)
+        except S3AnswerError as error:
+            self.fail(error, "reading the tags of", key, needs="s3:GetObjectTagging")
+        return {tag.findtext("Key", ""): tag.findtext("Value", "") for tag in parse_xml(answer).iter("Tag")}
 
     async def put_object(
         self,
@@ -278,53 +283,80 @@ class S3Store:
         digests: Mapping[str, str],
         replaces: ObjectInfo | None,
     ) -> Committed:
+        integrity = (
+            {"x-amz-checksum-crc64nvme": base64_of(digests["crc64nvme"])}
+            if self.sends_checksums
+            else {"Content-MD5": base64_of(digests["md5"])}
+        )
+        condition = {"If-None-Match": "*"} if replaces is None else {"If-Match": quoted(replaces.etag)}
+        headers = {**_metadata_headers(metadata), **integrity, **condition}
+        target = self._target("writing", key, "s3:PutObject")
         try:
-            request = self._client.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=body,
-                **_metadata_arguments(metadata),
-                **self._integrity(digests),
-                **_condition(replaces),
-            )
-            answer = await _in_time(request, len(body))
-        except Exception as error:
-            self._fail_writing(error, key)
+            answer = await self._api.ask("PUT", key, target, headers=headers, body=body, size_bytes=len(body))
+        except S3AnswerError as error:
+            self.fail_writing(error, key)
         return self._committed(
-            key, len(body), answer, expected_etag=digests["md5"], etag_proof="md5", crc64nvme=digests["crc64nvme"]
+            key,
+            len(body),
+            answer.headers,
+            expected_etag=digests["md5"],
+            etag_proof="md5",
+            crc64nvme=digests["crc64nvme"],
         )
 
-    def _integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
+    def integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
         """Return the header by which the endpoint itself checks what it received."""
-        if self._sends_checksums:
+        if self.sends_checksums:
             return {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"])}
         return {"ContentMD5": base64_of(digests["md5"])}
 
-    def _committed(
+    def committed(
         self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str, crc64nvme: str
     ) -> Committed:
-        etag = _unquoted(answer["ETag"])
+        """As `_committed`, for an answer of the client."""
+        names = {
+            "ETag": "ETag",
+            "VersionId": "x-amz-version-id",
+            "ServerSideEncryption": "x-amz-server-side-encryption",
+            "ChecksumCRC64NVME": "x-amz-checksum-crc64nvme",
+        }
+        headers = {names[name]: value for name, value in answer.items() if name in names}
+        return self._committed(
+            key, size_bytes, headers, expected_etag=expected_etag, etag_proof=etag_proof, crc64nvme=crc64nvme
+        )
+
+    def _committed(
+        self,
+        key: str,
+        size_bytes: int,
+        headers: Mapping[str, str],
+        *,
+        expected_etag: str,
+        etag_proof: str,
+        crc64nvme: str,
+    ) -> Committed:
+        etag = unquoted(headers.get("ETag", ""))
         verified_by = etag_proof if etag == expected_etag else None
-        if verified_by is None and _is_encrypted_apart(answer):
+        if verified_by is None and _is_encrypted_apart(headers):
             # Such etags are not MD5s. The checksum counts where the answer has it: an endpoint that does not know it
             # has ignored the header, and S3 refuses a body that does not fit it.
-            verified_by = "crc64nvme" if answer.get("ChecksumCRC64NVME") == base64_of(crc64nvme) else None
-        info = ObjectInfo(key=key, size_bytes=size_bytes, etag=etag, version_id=_version(answer))
+            verified_by = "crc64nvme" if headers.get("x-amz-checksum-crc64nvme") == base64_of(crc64nvme) else None
+        info = ObjectInfo(key=key, size_bytes=size_bytes, etag=etag, version_id=_version(headers))
         return Committed(info=info, verified_by=verified_by)
 
     async def start_upload(
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
     ) -> S3Upload:
         del part_bytes
-        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self._sends_checksums else {}
+        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self.sends_checksums else {}
         try:
-            answer = await _in_time(
-                self._client.create_multipart_upload(
+            answer = await in_time(
+                self.client.create_multipart_upload(
                     Bucket=self.bucket, Key=key, **_metadata_arguments(metadata), **checksum
                 )
             )
         except Exception as error:
-            self._fail_writing(error, key)
+            self.fail_writing(error, key)
         return S3Upload(self, key, answer["UploadId"], size_bytes=size_bytes, replaces=replaces)
 
     async def delete_object(self, info: ObjectInfo) -> bool:
@@ -337,16 +369,15 @@ class S3Store:
             return False
         if found.etag != info.etag:
             raise self._source_replaced(info)
+        target = self._target("deleting", info.key, "s3:DeleteObject")
         try:
-            await _in_time(self._client.delete_object(Bucket=self.bucket, Key=info.key, IfMatch=_quoted(info.etag)))
-        except botocore_errors.ClientError as error:
-            if _code(error) in _CONDITION_CODES:
+            await self._api.ask("DELETE", info.key, target, headers={"If-Match": quoted(info.etag)})
+        except S3AnswerError as error:
+            if error.code in _CONDITION_CODES:
                 raise self._source_replaced(info) from None
-            if _code(error) in ("404", "NoSuchKey"):
+            if error.code in ("404", "NoSuchKey"):
                 return False
-            self._fail(error, "deleting", info.key, needs="s3:DeleteObject")
-        except Exception as error:
-            self._fail(error, "deleting", info.key, needs="s3:DeleteObject")
+            self.fail(error, "deleting", info.key, needs="s3:DeleteObject")
         return True
 
     def _source_replaced(self, info: ObjectInfo) -> SourceChangedError:
@@ -355,22 +386,24 @@ class S3Store:
             hint="the new version was kept; the next run copies it",
         )
 
-    def _fail_writing(self, error: Exception, key: str) -> NoReturn:
-        if isinstance(error, botocore_errors.ClientError):
+    def fail_writing(self, error: Exception, key: str) -> NoReturn:
+        if isinstance(error, botocore_errors.ClientError | S3AnswerError):
             code = _code(error)
             if code in _CONDITION_CODES or (code in ("404", "NoSuchKey") and key):
                 raise DestinationChangedError(
                     f"{self.url(key)} was written or removed by somebody else since it was looked at",
                     hint="it was left alone",
                 ) from None
-        self._fail(error, "writing", key, needs="s3:PutObject")
+        self.fail(error, "writing", key, needs="s3:PutObject")
 
-    def _fail(self, error: Exception, action: str, key: str, *, needs: str) -> NoReturn:
+    def fail(self, error: Exception, action: str, key: str, *, needs: str) -> NoReturn:
+        if isinstance(error, TransferError):
+            raise error
         raise self._translate(error, action, key, needs) from error
 
     def _translate(self, error: Exception, action: str, key: str, needs: str) -> TransferError:
         what = f"{action} {self.url(key)} failed"
-        if isinstance(error, botocore_errors.ClientError):
+        if isinstance(error, botocore_errors.ClientError | S3AnswerError):
             return self._translate_answer(error, what, key, needs)
         if isinstance(error, botocore_errors.SSLError | aiohttp.ClientSSLError):
             return ConnectionConfigError(
@@ -378,13 +411,15 @@ class S3Store:
             )
         if isinstance(error, botocore_errors.NoCredentialsError | botocore_errors.PartialCredentialsError):
             return AccessDeniedError(f"{what}: the connection has no credentials", hint="add them to the connection")
-        if isinstance(error, _TRANSPORT_ERRORS):
+        if isinstance(error, TRANSPORT_ERRORS):
             return ConnectionLostError(
-                f"{what}: {type(error).__name__}", hint=f"{self._client.meta.endpoint_url} did not answer properly"
+                f"{what}: {type(error).__name__}", hint=f"{self.client.meta.endpoint_url} did not answer properly"
             )
         return PermanentError(f"{what}: {type(error).__name__}: {error}")
 
-    def _translate_answer(self, error: botocore_errors.ClientError, what: str, key: str, needs: str) -> TransferError:
+    def _translate_answer(
+        self, error: botocore_errors.ClientError | S3AnswerError, what: str, key: str, needs: str
+    ) -> TransferError:
         code, status = _code(error), _status(error)
         if code == "NoSuchBucket" or (code == "404" and not key):
             return BucketMissingError(
@@ -406,144 +441,96 @@ class S3Store:
             return ChecksumMismatchError(f"{what}: the store received other bytes than were sent ({code})")
         if status >= 500 or code in ("RequestTimeout", "InternalError", "IncompleteBody"):
             return ConnectionLostError(f"{what}: the store answered {status} {code}")
-        return PermanentError(
-            f"{what}: the store answered {status} {code}: {error.response['Error'].get('Message', '')}"
-        )
+        return PermanentError(f"{what}: the store answered {status} {code}: {_message(error)}")
 
 
-class S3Upload:
-    """A multipart upload; parts may be sent in any order."""
-
-    def __init__(
-        self, store: S3Store, key: str, upload_id: str, *, size_bytes: int, replaces: ObjectInfo | None
-    ) -> None:
-        self._store = store
-        self._client = store._client
-        self._key = key
-        self._where = {"Bucket": store.bucket, "Key": key, "UploadId": upload_id}
-        self._size_bytes = size_bytes
-        self._replaces = replaces
-        self._parts: dict[int, dict[str, Any]] = {}
-        self._part_md5s: dict[int, str] = {}
-        self._part_bytes: dict[int, int] = {}
-
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
-        number = index + 1
-        integrity = self._store._integrity(digests)
-        try:
-            request = self._client.upload_part(**self._where, PartNumber=number, Body=body, **integrity)
-            answer = await _in_time(request, len(body))
-        except Exception as error:
-            self._store._fail(error, f"writing part {number} of", self._key, needs="s3:PutObject")
-        integrity.pop("ContentMD5", None)
-        self._parts[index] = {"PartNumber": number, "ETag": answer["ETag"], **integrity}
-        self._part_bytes[index] = len(body)
-        self._part_md5s[index] = digests["md5"]
-
-    async def commit(self, digests: Mapping[str, str]) -> Committed:
-        self._require_all_parts()
-        whole = (
-            {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"]), "ChecksumType": "FULL_OBJECT"}
-            if self._store._sends_checksums
-            else {}
-        )
-        try:
-            request = self._client.complete_multipart_upload(
-                **self._where,
-                MultipartUpload={"Parts": [self._parts[index] for index in sorted(self._parts)]},
-                **whole,
-                **_condition(self._replaces),
-            )
-            # The larger the object, the longer S3 takes to put it together: minutes, its documentation says.
-            answer = await _in_time(request, self._size_bytes)
-        except Exception as error:
-            self._store._fail_writing(error, self._key)
-        expected = composite_etag(self._part_md5s[index] for index in sorted(self._part_md5s))
-        return self._store._committed(
-            self._key,
-            self._size_bytes,
-            answer,
-            expected_etag=expected,
-            etag_proof="etag",
-            crc64nvme=digests["crc64nvme"],
-        )
-
-    def _require_all_parts(self) -> None:
-        """Refuse to commit less than was announced: endpoints that ignore checksums would show it."""
-        sent_bytes = sum(self._part_bytes.values())
-        if sent_bytes != self._size_bytes:
-            raise SizeMismatchError(
-                f"{sent_bytes:,} of {self._size_bytes:,} bytes of {self._store.url(self._key)} were sent in "
-                f"{len(self._parts)} parts; the key was left as it was"
-            )
-
-    async def abort(self) -> None:
-        # Whatever the store answers, the caller has a better error to report; a lifecycle rule removes what is left.
-        with contextlib.suppress(botocore_errors.BotoCoreError, botocore_errors.ClientError, *_TRANSPORT_ERRORS):
-            await _in_time(self._client.abort_multipart_upload(**self._where))
+def _from_listing(page: ET.Element, answer: Answer) -> list[ObjectInfo]:
+    is_encoded = page.findtext("EncodingType") == "url"
+    try:
+        return [_listed(entry, is_encoded=is_encoded) for entry in page.iter("Contents")]
+    except (KeyError, ValueError) as error:
+        raise ConnectionLostError(f"{answer.target} failed: the answer lacks {error}") from None
 
 
-async def _in_time(request: Awaitable[_Answer], size_bytes: int = 0) -> _Answer:
-    """Return an answer that takes as long as so many bytes may take; the client's own time-outs only end silence."""
-    async with asyncio.timeout(deadline_seconds(size_bytes)):
-        return await request
-
-
-def _from_listing(entry: dict[str, Any]) -> ObjectInfo:
-    etag = _unquoted(entry.get("ETag", ""))
+def _listed(entry: ET.Element, *, is_encoded: bool) -> ObjectInfo:
+    fields = {element.tag: element.text or "" for element in entry}
+    etag = unquoted(fields.get("ETag", ""))
+    modified = fields.get("LastModified")
+    key = fields["Key"]
     return ObjectInfo(
-        key=entry["Key"],
-        size_bytes=entry["Size"],
+        key=urllib.parse.unquote_plus(key, errors="surrogateescape") if is_encoded else key,
+        size_bytes=int(fields["Size"]),
         etag=etag,
-        modified_at=entry.get("LastModified"),
+        modified_at=datetime.fromisoformat(modified) if modified else None,
         etag_may_be_md5=_looks_like_md5(etag),
-        is_archived=entry.get("StorageClass") in _ARCHIVE_CLASSES,
+        is_archived=fields.get("StorageClass") in _ARCHIVE_CLASSES,
     )
 
 
-def _whole_checksums(answer: dict[str, Any], etag: str) -> dict[str, str]:
+def _content_length(answer: Answer) -> int:
+    try:
+        return int(answer.headers["Content-Length"])
+    except (KeyError, ValueError):
+        raise ConnectionLostError(f"{answer.target} failed: the answer does not tell the size") from None
+
+
+def _whole_checksums(headers: Mapping[str, str], etag: str) -> dict[str, str]:
     """Return the checksums of the whole content; composite ones (`value-parts`) say nothing about it.
 
     An object that was uploaded in parts has composite ones unless the store says otherwise: stores that do not tell
     the type (or tell the value without `-parts`, as moto's HEAD does) would make every such object look damaged.
     Only CRC64NVME is never composite.
     """
-    if answer.get("ChecksumType") == "COMPOSITE":
+    kind = headers.get("x-amz-checksum-type")
+    if kind == "COMPOSITE":
         return {}
-    is_in_parts = _COMPOSITE_ETAG.fullmatch(etag) and answer.get("ChecksumType") != "FULL_OBJECT"
+    is_in_parts = kind != "FULL_OBJECT" and _COMPOSITE_ETAG.fullmatch(etag)
+    found = ((name, headers.get(header)) for header, name in _CHECKSUM_HEADERS.items())
     return {
-        name: hex_of(answer[field])
-        for field, name in _CHECKSUM_FIELDS.items()
-        if answer.get(field) and "-" not in answer[field] and (name == "crc64nvme" or not is_in_parts)
+        name: hex_of(value)
+        for name, value in found
+        if value and "-" not in value and (name == "crc64nvme" or not is_in_parts)
     }
 
 
-def _etag_is_md5(answer: dict[str, Any], etag: str) -> bool:
-    return _looks_like_md5(etag) and not _is_encrypted_apart(answer)
-
-
-def _is_encrypted_apart(answer: dict[str, Any]) -> bool:
+def _is_encrypted_apart(headers: Mapping[str, str]) -> bool:
     """Tell whether the object lies under KMS or a customer's key, which makes its etag something else than an MD5."""
-    return str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in answer
+    return (
+        headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+        or "x-amz-server-side-encryption-customer-algorithm" in headers
+    )
 
 
 def _looks_like_md5(etag: str) -> bool:
-    return len(etag) == 32 and all(character in "0123456789abcdef" for character in etag)
+    return _MD5.fullmatch(etag) is not None
 
 
-def _is_archived(answer: dict[str, Any]) -> bool:
-    archived = answer.get("StorageClass") in _ARCHIVE_CLASSES or answer.get("ArchiveStatus") in _ARCHIVE_STATUSES
-    return archived and 'ongoing-request="false"' not in answer.get("Restore", "")
+def _is_archived(headers: Mapping[str, str]) -> bool:
+    archived = (
+        headers.get("x-amz-storage-class") in _ARCHIVE_CLASSES
+        or headers.get("x-amz-archive-status") in _ARCHIVE_STATUSES
+    )
+    return archived and 'ongoing-request="false"' not in headers.get("x-amz-restore", "")
 
 
-def _version(answer: dict[str, Any]) -> str | None:
-    version = answer.get("VersionId")
+def _version(headers: Mapping[str, str]) -> str | None:
+    version = headers.get("x-amz-version-id")
     return version if version and version != "null" else None
+
+
+def _metadata_headers(metadata: ObjectMetadata) -> dict[str, str]:
+    headers = {name: value for name, field in _HEADER_FIELDS.items() if (value := getattr(metadata, field))}
+    headers |= {f"x-amz-meta-{name}": value for name, value in metadata.user.items()}
+    if metadata.tags:
+        headers["x-amz-tagging"] = urllib.parse.urlencode(metadata.tags)
+    return headers
 
 
 def _metadata_arguments(metadata: ObjectMetadata) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        name: getattr(metadata, field) for name, field in _HEADER_FIELDS.items() if getattr(metadata, field)
+        name.replace("-", ""): getattr(metadata, field)
+        for name, field in _HEADER_FIELDS.items()
+        if getattr(metadata, field)
     }
     if metadata.user:
         arguments["Metadata"] = dict(metadata.user)
@@ -552,26 +539,21 @@ def _metadata_arguments(metadata: ObjectMetadata) -> dict[str, Any]:
     return arguments
 
 
-def _condition(replaces: ObjectInfo | None) -> dict[str, str]:
-    return {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": _quoted(replaces.etag)}
+def _code(error: botocore_errors.ClientError | S3AnswerError) -> str:
+    return error.code if isinstance(error, S3AnswerError) else str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _quoted(etag: str) -> str:
-    return f'"{etag}"'
+def _message(error: botocore_errors.ClientError | S3AnswerError) -> str:
+    return error.message if isinstance(error, S3AnswerError) else str(error.response["Error"].get("Message", ""))
 
 
-def _unquoted(etag: str) -> str:
-    return etag.strip('"')
-
-
-def _code(error: botocore_errors.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: botocore_errors.ClientError) -> int:
+def _status(error: botocore_errors.ClientError | S3AnswerError) -> int:
+    if isinstance(error, S3AnswerError):
+        return error.status
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _retry_after(error: botocore_errors.ClientError) -> float | None:
-    value = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
-    return float(value) if value.isdigit() else None
+def _retry_after(error: botocore_errors.ClientError | S3AnswerError) -> float | None:
+    if isinstance(error, S3AnswerError):
+        return retry_after_seconds(error.answer.headers.get("Retry-After"))
+    return retry_after_seconds(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after"))

@@ -1,0 +1,89 @@
+"""A large object on its way to Azure: uncommitted blocks, and the list that commits them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from azure.storage.blob import BlobBlock
+
+from skyferry.checksums import base64_of
+from skyferry.errors import ChecksumMismatchError, SizeMismatchError
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.stores.azure_requests import ONE_REQUEST, WRITE_RIGHT, condition, hex_of_md5, metadata_arguments
+
+if TYPE_CHECKING:
+    from skyferry.stores.azure import AzureStore
+
+
+class AzureUpload:
+    """Uncommitted blocks on their way to one block list; parts may be sent in any order.
+
+    A block's name holds its part's number and MD5: a stale block of an earlier attempt can never be taken for this
+    content, and two writers of the same content do not disturb each other.
+    """
+
+    def __init__(
+        self,
+        store: AzureStore,
+        key: str,
+        *,
+        size_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._size_bytes = size_bytes
+        self._metadata = metadata
+        self._replaces = replaces
+        self._parts: dict[int, tuple[str, int]] = {}
+
+    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+        md5 = digests["md5"]
+        block_id = _block_id(index, md5)
+        request = self._store.blob(self._key).stage_block(
+            block_id, body, length=len(body), headers={"Content-MD5": base64_of(md5)}, **ONE_REQUEST
+        )
+        action = f"writing part {index + 1} of"
+        answer = await self._store.ask(request, action, self._key, needs=WRITE_RIGHT, size_bytes=len(body))
+        found = hex_of_md5(answer.get("content_md5"))
+        if found and found != md5:
+            raise ChecksumMismatchError(
+                f"part {index + 1} of {self._store.url(self._key)} was stored with md5 {found}; {md5} was sent",
+                hint="nothing of it is visible at the key",
+            )
+        self._parts[index] = (block_id, len(body))
+
+    async def commit(self, digests: Mapping[str, str]) -> Committed:
+        """As the protocol says. The evidence is `md5`: the service accepts no block that does not fit its MD5, and the
+        list names the blocks by number and MD5.
+        """
+        self._require_all_parts()
+        blocks = [BlobBlock(self._parts[index][0]) for index in sorted(self._parts)]
+        md5 = digests["md5"]
+        request = self._store.blob(self._key).commit_block_list(
+            blocks, **metadata_arguments(self._metadata, md5), **condition(self._replaces), **ONE_REQUEST
+        )
+        answer = await self._store.ask_to_write(request, self._key)
+        return self._store.committed(self._key, self._size_bytes, answer, md5=md5, found_md5=md5)
+
+    def _require_all_parts(self) -> None:
+        sent_bytes = sum(size_bytes for _, size_bytes in self._parts.values())
+        if sorted(self._parts) != list(range(len(self._parts))) or sent_bytes != self._size_bytes:
+            raise SizeMismatchError(
+                f"{sent_bytes:,} of {self._size_bytes:,} bytes of {self._store.url(self._key)} were sent in "
+                f"{len(self._parts)} parts; the key was left as it was"
+            )
+
+    async def abort(self) -> None:
+        """Forget the blocks; see the module's known limitation."""
+        self._parts.clear()
+
+
+def _block_id(index: int, md5: str) -> str:
+    """Return a name all of whose like have the same length, as the service demands of the blocks of one blob.
+
+    Source: https://learn.microsoft.com/rest/api/storageservices/put-block (at most 64 bytes).
+    """
+    return f"{index:05d}-{md5}"

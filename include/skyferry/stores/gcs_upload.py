@@ -1,0 +1,148 @@
+"""A large object on its way to Cloud Storage: one resumable session."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING
+
+from skyferry.checksums import base64_of
+from skyferry.errors import ConnectionLostError, PermanentError, SizeMismatchError, TransferError
+from skyferry.objects import Committed
+from skyferry.stores.gcs_api import WRITE_RIGHTS, Answer, in_pieces
+from skyferry.stores.pacing import deadline_seconds
+
+if TYPE_CHECKING:
+    from skyferry.stores.gcs import GcsStore
+
+
+class GcsUpload:
+    """A resumable session fed part by part; holds the last part back until the commit.
+
+    Beside the part the caller holds, at most one part waits and one is on the wire. Once a part could not be sent,
+    every further call raises the same error: the upload must be started anew.
+    """
+
+    def __init__(
+        self, store: GcsStore, key: str, address: str, *, size_bytes: int, part_bytes: int, content_type: str
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._address = address
+        self._size_bytes = size_bytes
+        self._part_bytes = part_bytes
+        self._content_type = content_type
+        self._last_index = max(0, (size_bytes - 1) // part_bytes)
+        self._head_bytes = self._last_index * part_bytes
+        self._next_index = 0
+        self._last_part = b""
+        self._parts: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
+        self._head: asyncio.Task[None] | None = None
+        self._failure: TransferError | None = None
+
+    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+        del digests  # the store checks the whole content
+        self._raise_failure()
+        if index < self._next_index:
+            return  # it was taken already
+        expected_bytes = self._part_bytes if index < self._last_index else self._size_bytes - self._head_bytes
+        if index != self._next_index or len(body) != expected_bytes:
+            raise PermanentError(
+                f"part {index + 1} of {self._store.url(self._key)} came with {len(body):,} bytes; expected part "
+                f"{self._next_index + 1} of {self._last_index + 1}, and {expected_bytes:,} bytes"
+            )
+        if index == self._last_index:
+            self._last_part = body
+        else:
+            await self._feed(body)
+        self._next_index += 1
+
+    async def _feed(self, body: bytes) -> None:
+        if self._head is None:
+            self._head = asyncio.create_task(self._send_head())
+        try:
+            async with asyncio.timeout(deadline_seconds(len(body))):
+                await self._parts.put(body)
+        except TimeoutError:
+            self._failure = ConnectionLostError(
+                f"writing {self._store.url(self._key)} failed: the store stopped taking bytes"
+            )
+            self._head.cancel()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    async def _send_head(self) -> None:
+        """Stream every part but the last; keeps its failure, and lets whoever waits to hand over a part go on."""
+        headers = self._range_headers(0, self._head_bytes, total="*")
+        try:
+            answer = await self._put(headers, self._head_pieces(), size_bytes=None)
+            kept = answer.headers.get("Range", "")
+            if answer.status != 308 or kept != f"bytes=0-{self._head_bytes - 1}":
+                raise ConnectionLostError(
+                    f"writing {self._store.url(self._key)} failed: the store kept {kept or 'nothing'} of the first "
+                    f"{self._head_bytes:,} bytes"
+                )
+        except TransferError as error:
+            self._failure = error
+            while not self._parts.empty():
+                self._parts.get_nowait()
+
+    async def _head_pieces(self) -> AsyncIterator[memoryview]:
+        for _ in range(self._last_index):
+            async for piece in in_pieces(await self._parts.get()):
+                yield piece
+
+    def _range_headers(self, start_byte: int, end_byte: int, *, total: str) -> dict[str, str]:
+        span = f"{start_byte}-{end_byte - 1}" if end_byte > start_byte else "*"
+        return {
+            "Content-Type": self._content_type,
+            "Content-Length": str(end_byte - start_byte),
+            "Content-Range": f"bytes {span}/{total}",
+        }
+
+    async def _put(
+        self, headers: Mapping[str, str], body: AsyncIterator[memoryview], *, size_bytes: int | None
+    ) -> Answer:
+        return await self._store.write(
+            "PUT", self._address, self._key, headers=headers, body=body, size_bytes=size_bytes, absent="session"
+        )
+
+    async def commit(self, digests: Mapping[str, str]) -> Committed:
+        """As the protocol says. The CRC32C goes with the last request, where the service checks it; a service that
+        does not is found out by its answer, and that generation is deleted.
+
+        Source: Google's own client sends the header so, google-cloud-storage `_media/_upload.py`.
+        """
+        self._raise_failure()
+        if self._next_index <= self._last_index:
+            raise SizeMismatchError(
+                f"{self._next_index} of {self._last_index + 1} parts of {self._store.url(self._key)} were sent; the "
+                "key was left as it was"
+            )
+        if self._head is not None:
+            await self._head
+            self._raise_failure()
+        headers = self._range_headers(self._head_bytes, self._size_bytes, total=str(self._size_bytes))
+        headers["X-Goog-Hash"] = f"crc32c={base64_of(digests['crc32c'])}"
+        size_bytes = len(self._last_part)
+        answer = await self._put(headers, in_pieces(self._last_part), size_bytes=size_bytes)
+        if answer.status == 308:
+            raise ConnectionLostError(
+                f"writing {self._store.url(self._key)} failed: the store misses bytes of it", hint="it begins anew"
+            )
+        return await self._store.committed(self._key, answer, digests["crc32c"])
+
+    async def abort(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            await asyncio.wait([self._head])
+        self._last_part = b""
+        target = self._store.target("abandoning the upload of", self._key, needs=WRITE_RIGHTS, absent="session")
+        # The service answers 499 to a cancelled session, and drops one it was not told about after a week:
+        # https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
+        with contextlib.suppress(TransferError):
+            await self._store.api.ask("DELETE", self._address, target, headers={"Content-Length": "0"})
