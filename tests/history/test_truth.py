@@ -16,6 +16,7 @@ import pytest
 from skyferry.history.airflow_api import AirflowApi
 from skyferry.history.run_control import cancel_run, retry_run, start_run
 from skyferry.history.transfer_run import TransferRun
+from skyferry.keys import is_temporary_name
 from tests.e2e.truth import HISTORY_WITNESSES, Evidence, check_truth
 from tests.history.conftest import Transfer
 from tests.local_airflow import LocalAirflow
@@ -94,7 +95,9 @@ class Court:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """What lies in a folder; a process that was killed may have left a file under a temporary name."""
+    files = [file for file in folder.rglob("*") if file.is_file() and not is_temporary_name(file.name)]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 @pytest.fixture
