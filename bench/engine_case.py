@@ -84,27 +84,38 @@ class DirectStores:
 
     @asynccontextmanager
     async def _open_azure(self, bucket: str) -> AsyncIterator[Store]:
+        import aiohttp
         from azure.storage.blob.aio import BlobServiceClient
 
         from skyferry.stores.azure import AzureStore, azure_client_options
-        from stack.environment import azurite_connection_string
+        from skyferry.stores.azure_api import AzureApi
+        from skyferry.stores.azure_signing import SharedKey
+        from skyferry.stores.http_requests import Line
+        from stack.environment import AZURITE_ACCOUNT, AZURITE_KEY, azurite_connection_string
 
         text = azurite_connection_string(self._endpoints["az"])
-        async with BlobServiceClient.from_connection_string(text, **azure_client_options()) as client:
-            yield AzureStore(client, bucket)
+        connector = aiohttp.TCPConnector(limit=self._max_objects_in_flight)
+        async with (
+            BlobServiceClient.from_connection_string(text, **azure_client_options()) as client,
+            aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        ):
+            authority = SharedKey(AZURITE_ACCOUNT, AZURITE_KEY)
+            api = AzureApi(Line(session=session), self._endpoints["az"], bucket, authority=authority)
+            yield AzureStore(client, bucket, api=api)
 
     @asynccontextmanager
     async def _open_gcs(self, bucket: str) -> AsyncIterator[Store]:
         import aiohttp
 
         from skyferry.stores.gcs import GcsStore
+        from skyferry.stores.http_requests import Line
 
         async def no_token() -> None:
             return None
 
         connector = aiohttp.TCPConnector(limit=self._max_objects_in_flight)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-            yield GcsStore(session, no_token, bucket, endpoint=self._endpoints["gs"], project_id="bench")
+            yield GcsStore(Line(session=session), no_token, bucket, endpoint=self._endpoints["gs"], project_id="bench")
 
 
 async def transfer(

@@ -22,6 +22,7 @@ from skyferry.detect.queue_route import QueueRoute
 from skyferry.errors import PermanentError, RequestError, TransferError, TransferIncompleteError, printable
 from skyferry.evidence import Comparer
 from skyferry.objects import ObjectInfo
+from skyferry.paced_store import paced_stores
 from skyferry.queue_receipts import ReceiptChoice
 from skyferry.queue_report import RECEIPTS_FOLDER
 from skyferry.records import Outcome, Receipt
@@ -128,6 +129,7 @@ async def audit_run(
         RequestError: The run has no records to compare with.
         TransferError: The state folder or the destination cannot be used.
     """
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.destination_location, request.destination_conn_id) as destination,
@@ -160,6 +162,7 @@ async def audit_consumption(
     Raises:
         TransferError: The state folder or a destination cannot be used.
     """
+    open_store = paced_stores(open_store, [route.request for route in routes])
     async with open_state(open_store, state, state_conn_id, run) as records:
         findings = await _new_findings(records)
         for route in routes:

@@ -37,6 +37,7 @@ from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.request import OnConflict
 from skyferry.state import RecordWriter, StateFolder
 from skyferry.stores.base import Store
+from skyferry.upload_records import UploadRecords
 
 MEMORY_BUDGET_BYTES = 96 * 2**20
 """Content held in memory by one task; the stores' clients hold about as much again in buffers."""
@@ -75,6 +76,7 @@ class BatchCopier:
         notifier: Told of every copy of a move before its source is let go; None when nobody is.
         release: Takes a source version away once its copy is on record; by default it is deleted.
         tally: Kept up to date while the copier works; one of its own by default.
+        uploads: Where large objects on their way are remembered; by default they are not.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class BatchCopier:
         notifier: Notifier | None = None,
         release: Callable[[ObjectInfo], Awaitable[bool]] | None = None,
         tally: BatchTally | None = None,
+        uploads: UploadRecords | None = None,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -97,6 +100,7 @@ class BatchCopier:
         self._notifier = notifier
         self._release = release or source.delete_object
         self._attempt = attempt
+        self._uploads = uploads
         self._budget = budget or ByteBudget(MEMORY_BUDGET_BYTES)
         self._large_objects = asyncio.Semaphore(MAX_LARGE_OBJECTS)
         # Two workers may write for one attempt (one of them cut off); the token keeps their records apart.
@@ -309,6 +313,7 @@ class _ObjectCopier:
             reads_back=self._options.reads_back,
             budget=batch._budget,
             attempts=attempts,
+            uploads=batch._uploads,
         )
         self._comparer = Comparer(
             self._source,
@@ -434,4 +439,5 @@ def _copied(planned: PlannedObject, transferred: Transferred) -> Receipt:
         source_verified_by=transferred.source_verified_by,
         lost=transferred.lost,
         was_there=transferred.was_there,
+        resumed_bytes=transferred.resumed_bytes,
     )

@@ -24,6 +24,7 @@ from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.handover import NO_HANDOVER, Handover
 from skyferry.notify.notifier import NotifierOpener
 from skyferry.objects import ObjectInfo
+from skyferry.paced_store import paced_stores
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import NOT_CLAIMED, OTHER
@@ -31,6 +32,7 @@ from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
 from skyferry.request import TransferRequest
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
 from skyferry.stores.base import Store
+from skyferry.upload_records import UPLOADS_FOLDER, UploadRecords
 from skyferry.urls import Location, is_inside
 
 __all__ = ["MAX_BATCHES", "Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
@@ -115,6 +117,7 @@ async def plan_transfer(
         request = request.model_copy(update={"source": handover.watched})
     _spare_records(request, handover, state, state_conn_id)
     claimed = await _claim(request, handover)
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -186,6 +189,16 @@ def _spare_records(request: TransferRequest, handover: Handover, state: Location
         )
 
 
+def upload_records(records: StateFolder, run: Run, request: TransferRequest) -> UploadRecords:
+    """Return where the uploads of a run are remembered; beside the runs, so that any later run goes on with them."""
+    return UploadRecords(
+        records.sibling(UPLOADS_FOLDER),
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        destination_conn_id=request.destination_conn_id,
+    )
+
+
 @asynccontextmanager
 async def open_state(
     open_store: StoreOpener, state: Location, state_conn_id: str, run: Run
@@ -194,7 +207,7 @@ async def open_state(
     async with open_store(state, state_conn_id) as store:
         if store.kind == "file":
             await store.create_bucket()
-        yield StateFolder(store, state.prefix + run.folder)
+        yield StateFolder(store, state.prefix + run.folder, root=state.prefix)
 
 
 async def prepare_destination(destination: Store, request: TransferRequest) -> bool:
@@ -386,6 +399,7 @@ async def copy_batch(
         TransferError: The batch as a whole could not be worked on (a bucket is gone, the records cannot be read).
     """
     receipts = f"{plan_folder(batch.plan_number)}receipts/{batch.number:05d}/"
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -402,6 +416,7 @@ async def copy_batch(
             notifier=notifier,
             release=handover.release(request.source_location),
             tally=tally,
+            uploads=upload_records(records, run, request),
         )
         return await copier.copy_all(
             await _planned_objects(records, batch), done=await last_receipts(records, receipts)
@@ -480,7 +495,7 @@ async def report_transfer(
     Args:
         is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
     """
-    async with open_state(open_store, state, state_conn_id, run) as records:
+    async with open_state(paced_stores(open_store, [request]), state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
         totals = Totals(deletes_sources=not request.keep_source)

@@ -17,8 +17,11 @@ from azure.storage.blob.aio import BlobServiceClient
 from skyferry.checksums import digest
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.azure import AzureStore, azure_client_options
+from skyferry.stores.azure_api import AzureApi
+from skyferry.stores.azure_signing import Anonymous, SharedKey
 from skyferry.stores.base import Store
 from skyferry.stores.gcs import GcsStore
+from skyferry.stores.http_requests import Line
 from skyferry.stores.local import LocalStore
 from skyferry.stores.s3 import S3Store
 from skyferry.stores.s3_session import DirectSession
@@ -172,10 +175,15 @@ async def open_s3(url: str) -> AsyncIterator[Callable[[str], Store]]:
 
 
 @contextlib.asynccontextmanager
-async def open_azure(url: str, key: str = AZURITE_KEY) -> AsyncIterator[Callable[[str], Store]]:
-    account_url = f"{url}/{AZURITE_ACCOUNT}"
-    async with BlobServiceClient(account_url, credential=key, **azure_client_options()) as client:
-        yield lambda bucket: AzureStore(client, bucket)
+async def open_azure(url: str, key: str = AZURITE_KEY, *, sas: str = "") -> AsyncIterator[Callable[[str], Store]]:
+    account_url = f"{url}/{AZURITE_ACCOUNT}?{sas}"
+    authority = Anonymous() if sas else SharedKey(AZURITE_ACCOUNT, key)
+    async with (
+        BlobServiceClient(account_url, credential=None if sas else key, **azure_client_options()) as client,
+        aiohttp.ClientSession(auto_decompress=False) as session,
+    ):
+        line = Line(session=session)
+        yield lambda bucket: AzureStore(client, bucket, api=AzureApi(line, account_url, bucket, authority=authority))
 
 
 @contextlib.asynccontextmanager
@@ -183,8 +191,8 @@ async def open_gcs(url: str) -> AsyncIterator[Callable[[str], Store]]:
     async def token() -> str | None:
         return ACCESS_TOKEN
 
-    async with aiohttp.ClientSession() as session:
-        yield lambda bucket: GcsStore(session, token, bucket, endpoint=url, project_id="test")
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield lambda bucket: GcsStore(Line(session=session), token, bucket, endpoint=url, project_id="test")
 
 
 _OPENERS = {"s3": open_s3, "az": open_azure, "gs": open_gcs}

@@ -189,7 +189,7 @@ async def test_a_region_that_redirects_for_ever_is_an_error(s3: Subject) -> None
 async def test_a_listing_with_a_document_type_is_refused(s3: Subject) -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa">]><ListBucketResult><Prefix>&a;</Prefix></ListBucketResult>'
     proxy_of(s3).inject(answer(200, body=bomb))
-    with pytest.raises(ConnectionLostError, match="no XML of S3"):
+    with pytest.raises(ConnectionLostError, match="no XML of a store"):
         await s3.keys()
 
 

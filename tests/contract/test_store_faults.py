@@ -33,6 +33,7 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.gcs import GcsStore
+from skyferry.stores.http_requests import Line
 from tests.conftest import AZURITE_ACCOUNT, AZURITE_KEY
 from tests.contract.conftest import ACCESS_TOKEN, SECRET_KEY, Subject, open_azure
 from tests.faults.proxy import (
@@ -250,7 +251,7 @@ async def test_stream_that_breaks_fails_every_further_part_and_leaves_nothing(gs
 
 async def test_stream_waits_for_a_slow_source(gs: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence counts from the end of what is sent, not from the start of the request."""
-    monkeypatch.setattr("skyferry.stores.gcs_api.SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("skyferry.stores.http_requests.SILENCE_SECONDS", 0.3)
     body = bytes(4 * gs.part_bytes)
     upload = await gs.store.start_upload(
         "large", size_bytes=len(body), part_bytes=gs.part_bytes, metadata=ObjectMetadata(), replaces=None
@@ -264,14 +265,10 @@ async def test_stream_waits_for_a_slow_source(gs: Subject, monkeypatch: pytest.M
 
 async def test_silence_is_given_up(remote: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     info = await _stored(remote)
-    monkeypatch.setattr(f"skyferry.stores.{_module(remote)}.deadline_seconds", lambda size_bytes: 0.2)
+    monkeypatch.setattr("skyferry.stores.http_requests.deadline_seconds", lambda size_bytes: 0.2)
     _proxy(remote).inject(delay(3))
     with pytest.raises(ConnectionLostError, match="object"):
         await remote.store.read_object(info)
-
-
-def _module(subject: Subject) -> str:
-    return {"s3": "http_requests", "az": "azure", "gs": "gcs_api"}[subject.store.kind]
 
 
 async def _careless(request: Request, forward: Forward) -> Response:
@@ -432,7 +429,7 @@ async def test_azure_sas_works_and_is_not_shown(az: Subject) -> None:
         expiry=datetime.now(UTC) + timedelta(hours=1),
     )
     signature = parse_qs(sas)["sig"][0]
-    async with open_azure(_proxy(az).url, key=f"?{sas}") as opened:
+    async with open_azure(_proxy(az).url, sas=sas) as opened:
         limited = replace(az, store=opened(az.store.bucket))
         info = (await limited.put("object", BODY)).info
         await limited.store.check_bucket()
@@ -580,7 +577,7 @@ async def test_gcs_credentials_that_give_no_token_are_access_denied(gs: Subject)
         raise RefreshError(f"invalid_grant {ACCESS_TOKEN}")
 
     async with aiohttp.ClientSession() as session:
-        store = GcsStore(session, token, gs.store.bucket, endpoint=_proxy(gs).url)
+        store = GcsStore(Line(session=session), token, gs.store.bucket, endpoint=_proxy(gs).url)
         with pytest.raises(AccessDeniedError, match="RefreshError") as raised:
             await store.stat("object")
     _require_no_secret(raised.value)

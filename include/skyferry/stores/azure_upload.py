@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from azure.storage.blob import BlobBlock
 
 from skyferry.checksums import base64_of
-from skyferry.errors import ChecksumMismatchError, SizeMismatchError
+from skyferry.errors import ChecksumMismatchError, SizeMismatchError, SourceMissingError
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.azure_requests import ONE_REQUEST, WRITE_RIGHT, condition, hex_of_md5, metadata_arguments
+from skyferry.stores.base import UploadToken
 
 if TYPE_CHECKING:
     from skyferry.stores.azure import AzureStore
@@ -38,6 +39,29 @@ class AzureUpload:
         self._metadata = metadata
         self._replaces = replaces
         self._parts: dict[int, tuple[str, int]] = {}
+        self._found: dict[str, int] = {}
+
+    @property
+    def token(self) -> UploadToken:
+        """Empty: uncommitted blocks are found by their key alone."""
+        return {}
+
+    async def find_blocks(self) -> None:
+        """Look up what the service holds of earlier attempts, whatever content they had."""
+        request = self._store.blob(self._key).get_block_list("uncommitted", **ONE_REQUEST)
+        try:
+            _, blocks = await self._store.ask(request, "listing the blocks of", self._key, needs=WRITE_RIGHT)
+        except SourceMissingError:
+            return
+        self._found = {block.id: block.size for block in blocks}
+
+    def has_part(self, index: int, size_bytes: int, digests: Mapping[str, str]) -> bool:
+        """As the protocol says; proven by the block's name, which the service took together with that MD5."""
+        block_id = _block_id(index, digests["md5"])
+        if self._found.get(block_id) != size_bytes:
+            return False
+        self._parts[index] = (block_id, size_bytes)
+        return True
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
         md5 = digests["md5"]
@@ -75,6 +99,9 @@ class AzureUpload:
                 f"{sent_bytes:,} of {self._size_bytes:,} bytes of {self._store.url(self._key)} were sent in "
                 f"{len(self._parts)} parts; the key was left as it was"
             )
+
+    async def leave(self) -> None:
+        """Nothing is held here."""
 
     async def abort(self) -> None:
         """Forget the blocks; see the module's known limitation."""

@@ -8,10 +8,12 @@ repeats a read or a deletion once when the pooled connection it was written to t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Mapping
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import aiohttp
 from yarl import URL
@@ -32,6 +34,8 @@ Accept = Callable[[int, Mapping[str, str]], None]
 """Looks at status and headers before the body is read; what it raises ends the request."""
 
 _PIECE_BYTES = 256 * 1024
+# What aiohttp would add by itself; a type of content nobody named would be stored, and is missing in signatures.
+_UNASKED_HEADERS = frozenset({"Accept", "Content-Type"})
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -63,6 +67,20 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Return the JSON object in the body.
+
+        Raises:
+            ConnectionLostError: There is none, so no store has written it.
+        """
+        try:
+            values = json.loads(self.body)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise ConnectionLostError(f"{self.target} failed: the answer is no JSON object")
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +124,8 @@ async def exchange(
         async with line.session.request(
             method,
             URL(address, encoded=True),
-            headers=headers,
+            headers={**headers, "User-Agent": "skyferry"},
+            skip_auto_headers=_UNASKED_HEADERS,
             data=body,
             timeout=_timeout(size_bytes),
             allow_redirects=False,
@@ -123,7 +142,24 @@ async def exchange(
         raise _translate(error, target, line) from None
 
 
-async def in_pieces(*bodies: bytes) -> AsyncIterable[memoryview]:
+def parse_xml(answer: Answer) -> ET.Element:
+    """Return the root of an XML answer, its tags without their namespace.
+
+    Raises:
+        ConnectionLostError: The answer is none, or declares a document type, which no store does.
+    """
+    try:
+        if b"<!DOCTYPE" in answer.body:
+            raise ET.ParseError("document type")
+        root = ET.fromstring(answer.body)  # noqa: S314 - without a document type there are no entities
+    except ET.ParseError:
+        raise ConnectionLostError(f"{answer.target} failed: the answer is no XML of a store") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+async def in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
     """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
     for body in bodies:
         view = memoryview(body)

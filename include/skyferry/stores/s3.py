@@ -34,12 +34,13 @@ from skyferry.errors import (
     SourceMissingError,
     ThrottledError,
     TransferError,
+    UploadLostError,
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
-from skyferry.stores.base import Capabilities
-from skyferry.stores.http_requests import Answer, Target
+from skyferry.stores.base import Capabilities, UploadToken
+from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
-from skyferry.stores.s3_api import S3AnswerError, S3Api, parse_xml, user_metadata
+from skyferry.stores.s3_api import S3AnswerError, S3Api, user_metadata
 from skyferry.stores.s3_requests import TRANSPORT_ERRORS, in_time, quoted, unquoted
 from skyferry.stores.s3_upload import S3Upload
 
@@ -78,6 +79,7 @@ _THROTTLE_CODES = frozenset(
 )  # fmt: skip
 _CHECKSUM_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 _CONDITION_CODES = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"})
+_LOST_UPLOAD_CODES = frozenset({"NoSuchUpload", "InvalidPart"})
 
 
 class S3Store:
@@ -98,6 +100,7 @@ class S3Store:
         lists_in_key_order=True,
         parts_in_order=False,
         digests=frozenset({"md5", "crc64nvme"}),
+        commit_digests=frozenset({"crc64nvme"}),
         part_digests=frozenset({"md5", "crc64nvme"}),
         min_part_bytes=5 * _MEBIBYTE,
         part_multiple_bytes=1,
@@ -359,6 +362,32 @@ class S3Store:
             self.fail_writing(error, key)
         return S3Upload(self, key, answer["UploadId"], size_bytes=size_bytes, replaces=replaces)
 
+    async def resume_upload(
+        self,
+        key: str,
+        token: UploadToken,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> S3Upload | None:
+        """As the protocol says; asks for the list of parts (one request for each 1,000)."""
+        del part_bytes, metadata  # S3 has them since the upload began
+        upload = S3Upload(self, key, token.get("upload_id", ""), size_bytes=size_bytes, replaces=replaces)
+        return upload if await upload.find_parts() else None
+
+    async def abort_upload(self, key: str, token: UploadToken) -> None:
+        try:
+            await in_time(
+                self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=token.get("upload_id", ""))
+            )
+        except botocore_errors.ClientError as error:
+            if _code(error) not in ("NoSuchUpload", "404"):
+                self.fail(error, "ending the upload of", key, needs="s3:AbortMultipartUpload")
+        except Exception as error:
+            self.fail(error, "ending the upload of", key, needs="s3:AbortMultipartUpload")
+
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the protocol says; the look before the delete is for endpoints that ignore `If-Match` on a delete.
 
@@ -427,6 +456,8 @@ class S3Store:
             )
         if code in ("404", "NoSuchKey"):
             return SourceMissingError(f"{self.url(key)} is gone")
+        if code in _LOST_UPLOAD_CODES:
+            return UploadLostError(f"{what}: the upload is gone, or holds other parts ({code})", hint="it begins anew")
         if code == "InvalidObjectState":
             return ObjectArchivedError(f"{self.url(key)} is archived", hint="restore it first")
         if code == "RequestTimeTooSkewed":

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 
-from skyferry.errors import ConnectionLostError, KeyRefusedError
-from skyferry.stores.http_requests import Accept, Answer, Line, Target, exchange
+from skyferry.errors import KeyRefusedError, TransferError
+from skyferry.stores.http_requests import Accept, Answer, Line, Target, exchange, parse_xml
 from skyferry.stores.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, AwsKeys, signed_headers
 
 KeysProvider = Callable[[], Awaitable[AwsKeys | None]]
@@ -175,23 +175,6 @@ class _Address:
             raise KeyRefusedError(f"{target.url} is not valid Unicode", hint="rename the object") from None
 
 
-def parse_xml(answer: Answer) -> ET.Element:
-    """Return the root of an XML answer, its tags without their namespace.
-
-    Raises:
-        ConnectionLostError: The answer is none, or declares a document type, which S3 never does.
-    """
-    try:
-        if b"<!DOCTYPE" in answer.body:
-            raise ET.ParseError("document type")
-        root = ET.fromstring(answer.body)  # noqa: S314 - without a document type there are no entities
-    except ET.ParseError:
-        raise ConnectionLostError(f"{answer.target} failed: the answer is no XML of S3") from None
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return root
-
-
 def require_success_within(answer: Answer, root: ET.Element) -> None:
     """Raise what S3 found out after it had begun to answer with 200.
 
@@ -231,7 +214,7 @@ def _error_fields(answer: Answer) -> tuple[str, str, str]:
     if answer.body:
         try:
             root = parse_xml(answer)
-        except ConnectionLostError:
+        except TransferError:
             return code, message, region
         error = root if root.tag == "Error" else root.find("Error")
         if error is not None:
