@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, CopyOptions
 from skyferry.batch_tally import BatchResult, BatchTally
 from skyferry.claim import Claimed, claim_files
+from skyferry.earlier_receipts import EarlierReceipts
 from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.handover import NO_HANDOVER, Handover
 from skyferry.notify.notifier import NotifierOpener
@@ -130,13 +131,15 @@ async def plan_transfer(
                 await notifier.prepare(is_rehearsal=request.dry_run)
         newest, newest_whole = await records.plan_numbers()
         # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
-        earlier = await _receipts_of_plan(records, newest_whole)
         writer = _PlanWriter(records, newest + 1, request)
         planner = Planner(_once_claimed(request, handover), source, destination, destination_exists=exists)
-        async for decision in planner.decisions():
-            await writer.add(decision, earlier.pop(decision.source.key, None))
-        for receipt in earlier.values():
-            await writer.carry(receipt)  # moved by this run already: its source is gone
+        with closing(EarlierReceipts()) as earlier:
+            if newest_whole:
+                await earlier.load(records.rows(f"{plan_folder(newest_whole)}receipts/"))
+            async for decision in planner.decisions():
+                await writer.add(decision, earlier.take(decision.source.key))
+            for receipt in earlier.rest():
+                await writer.carry(receipt)  # moved by this run already: its source is gone
         for decision in _unclaimed(claimed):
             await writer.add(decision, None)
         return replace(await writer.finish(), claimed=claimed)
@@ -222,18 +225,6 @@ async def prepare_destination(destination: Store, request: TransferRequest) -> b
             return False
         await attempts.call(destination.create_bucket)
     return True
-
-
-async def _receipts_of_plan(records: StateFolder, number: int) -> dict[str, Receipt]:
-    """Return the copies an earlier plan of this run made, by source key; empty for a run's first plan."""
-    copied: dict[str, Receipt] = {}
-    if number < 1:
-        return copied
-    async for row in records.rows(f"{plan_folder(number)}receipts/"):
-        receipt = Receipt.from_json(row)
-        if receipt.outcome is Outcome.COPIED:
-            copied[receipt.key] = receipt
-    return copied
 
 
 class _PlanWriter:
