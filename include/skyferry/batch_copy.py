@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from skyferry.attempts import Attempts
 from skyferry.batch_tally import BatchResult, BatchTally
@@ -163,17 +164,21 @@ class BatchCopier:
         """Yield receipts as they come; the next object starts as soon as one ends."""
         waiting = iter(planned)
         tasks: set[asyncio.Task[Receipt]] = set()
+        # `asyncio.wait` would touch every task under way for each one that ends.
+        finished: asyncio.Queue[asyncio.Task[Receipt]] = asyncio.Queue()
         try:
             while True:
                 if self._has_lost_a_store():
                     waiting = iter(())
                 while len(tasks) < self._options.max_objects_in_flight and (item := next(waiting, None)) is not None:
-                    tasks.add(asyncio.create_task(self._copy_one(item, done.get(item.source.key))))
+                    task = asyncio.create_task(self._copy_one(item, done.get(item.source.key)))
+                    task.add_done_callback(finished.put_nowait)
+                    tasks.add(task)
                 if not tasks:
                     return
-                finished, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in finished:
-                    yield task.result()
+                task = await finished.get()
+                tasks.discard(task)
+                yield task.result()
         finally:
             for task in tasks:
                 task.cancel()
@@ -196,14 +201,13 @@ class BatchCopier:
             known = as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
             receipt = replace(receipt_of(planned, Outcome.FAILED, str(known)), wrong_etag=copier.wrong_etag)
             self._tally.add_failure(receipt, known)
-        return replace(
-            self._finished(receipt),
-            retries=attempts.retries or receipt.retries,
-            seconds=round(time.monotonic() - started, 3),
+        return self._finished(
+            receipt, retries=attempts.retries or receipt.retries, seconds=round(time.monotonic() - started, 3)
         )
 
-    def _finished(self, receipt: Receipt) -> Receipt:
-        return replace(receipt, attempt=self._attempt, finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+    def _finished(self, receipt: Receipt, **measured: Any) -> Receipt:
+        finished_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return replace(receipt, attempt=self._attempt, finished_at=finished_at, **measured)
 
     async def _delete_sources(self, receipts: list[Receipt]) -> None:
         """Tell of the copies that are on record, and take their sources away."""

@@ -72,6 +72,8 @@ def printable(text: str) -> str:
 
     Keys are data from strangers; a line feed or a terminal escape in one must not forge a log line.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape").decode("ascii")
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -27,7 +27,9 @@ from skyferry.state import Run, StateFolder
 
 _BEGUN = "queue/begun/"
 _CONSUMED = "queue/consumed/"
-_RECEIPTS = "queue/receipts/"
+RECEIPTS_FOLDER = "queue/receipts/"
+"""Below it a folder for each route."""
+
 _DELETES = "queue/deletes/"
 _REPORTS = "queue/reports/"
 
@@ -58,7 +60,7 @@ class QueueRecords:
 
     def receipts(self, route_id: str) -> str:
         """First part of the names of a route's receipts."""
-        return f"{_RECEIPTS}{route_id}/{self._name}"
+        return f"{RECEIPTS_FOLDER}{route_id}/{self._name}"
 
     def deletes(self, route_id: str) -> str:
         """Folder of a route's deletions, which all consumers of the run share."""
@@ -164,7 +166,7 @@ class QueueTotals:
         """Count each object of the route once, by the receipt that was chosen."""
         totals = self._totals[route.id]
         with ReceiptChoice() as choice:
-            async for row in self._folder.rows(f"{_RECEIPTS}{route.id}/"):
+            async for row in self._folder.rows(f"{RECEIPTS_FOLDER}{route.id}/"):
                 choice.offer(row)
             for receipt in choice.chosen():
                 totals.add(receipt)

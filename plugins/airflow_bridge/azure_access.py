@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any
 
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 from airflow.sdk import Connection
@@ -15,12 +15,11 @@ from airflow.sdk.log import mask_secret
 from azure.core.credentials import AccessToken, AzureSasCredential, TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
 from azure.storage.blob import BlobServiceClient
-from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
 
 from airflow_bridge.http_line import open_line
 from airflow_bridge.instance_metadata import no_credentials_error, uses_instance_metadata
 from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError
-from skyferry.stores.azure import AzureStore, azure_client_options
+from skyferry.stores.azure import AzureStore
 from skyferry.stores.azure_api import AzureApi
 from skyferry.stores.azure_signing import Anonymous, Authority, BearerTokens, SharedKey, TokenSource
 from skyferry.stores.base import Store
@@ -28,19 +27,19 @@ from skyferry.stores.base import Store
 _AUDIENCE = "https://storage.azure.com"
 _CREDENTIAL_FIELDS = ("connection_string", "tenant_id", "shared_access_key", "sas_token", "account_key")
 _IDENTITY_FIELDS = ("managed_identity_client_id", "workload_identity_tenant_id")
-_CONNECTION_ONLY_FIELDS = {*_CREDENTIAL_FIELDS, *_IDENTITY_FIELDS, "client_secret_auth_config", "use_instance_metadata"}
 
 
 class AzureAccess:
     """The containers one connection opens.
 
     The provider's hook chooses among what the connection holds (connection string, account key, SAS, service principal,
-    managed or workload identity); its choice is carried over to an asynchronous client with the engine's settings.
+    managed or workload identity); its choice is carried over to the engine's own requests, as are the settings for
+    certificates (`connection_verify`, `connection_cert`), `proxies` and `audience`.
 
     Make it outside the event loop: it asks Airflow for the connection.
 
     Args:
-        connection: Of type `wasb`. Its extra is also passed to the client, as the hook does.
+        connection: Of type `wasb`.
         max_objects_in_flight: How many requests run at the same time.
     """
 
@@ -51,11 +50,7 @@ class AzureAccess:
         if not _has_credentials(connection, extra):
             give = f"a connection string, an account key, a SAS token, a service principal or {_IDENTITY_FIELDS[0]}"
             raise no_credentials_error(self._conn_id, give=give)
-        self._options = {
-            name: value
-            for name, value in extra.items()
-            if name not in _CONNECTION_ONLY_FIELDS and not name.startswith("extra__")
-        } | azure_client_options()
+        self._options: Mapping[str, Any] = extra
         try:
             self._chosen: BlobServiceClient = WasbHook(wasb_conn_id=self._conn_id).get_conn()
         except (ValueError, TypeError, AzureError) as error:
@@ -92,12 +87,8 @@ class AzureAccess:
             tls=_tls(self._options),
             trust_hint="install its authority, or set `connection_verify` in the connection's extra",
         )
-        async with (
-            AsyncBlobServiceClient(self._chosen.url, credential=credential, **self._options) as client,
-            line as opened,
-        ):
-            api = AzureApi(opened, url, bucket, authority=authority, needs_tls=is_token)
-            yield AzureStore(client, bucket, api=api)
+        async with line as opened:
+            yield AzureStore(AzureApi(opened, url, bucket, authority=authority, needs_tls=is_token), bucket)
 
 
 def _authority(credential: Any, *, scope: str, conn_id: str) -> tuple[Authority, str]:
@@ -156,15 +147,6 @@ class _ThreadedCredential:
             ) from error
         except ServiceRequestError as error:
             raise ConnectionLostError(f'connection "{self._conn_id}": no answer from Azure about a token') from error
-
-    async def close(self) -> None:
-        """The synchronous credential holds no loop-bound resources."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 def _has_credentials(connection: Connection, extra: dict[str, Any]) -> bool:

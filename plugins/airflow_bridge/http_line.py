@@ -8,9 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-import aiohttp
-
-from skyferry.stores.http_requests import Line
+from skyferry.stores.http_requests import Line, new_session
 
 
 @asynccontextmanager
@@ -30,8 +28,7 @@ async def open_line(
         trust_hint: What the user can do about a certificate nobody vouches for.
     """
     proxy = _proxy(endpoint, proxies)
-    connector = aiohttp.TCPConnector(limit=max_requests, ssl=tls)
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+    async with new_session(max_requests=max_requests, tls=tls) as session:
         yield Line(session=session, options={"proxy": proxy} if proxy else {}, trust_hint=trust_hint)
 
 

@@ -28,7 +28,7 @@ from skyferry.errors import (
 )
 from skyferry.objects import ObjectMetadata
 from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_session import ClientPlaces, DirectSession
+from skyferry.stores.s3_session import ClientPlaces, DirectSession, client_api
 from tests.contract.conftest import SECRET_KEY, Subject
 from tests.contract.test_store_contract import HOSTILE_KEYS, REMOTE_HOSTILE_KEYS
 from tests.faults.proxy import FaultProxy, Forward, Request, Response, answer, fault_proxy
@@ -75,7 +75,7 @@ async def test_signatures_are_botocore_s(token: str | None, monkeypatch: pytest.
         proxy.inject(answer(404))
         options = {"endpoint_url": proxy.url, "aws_session_token": token}
         async with client_of(config={"s3": {"addressing_style": "path"}}, **options) as client:
-            store = S3Store(client, "bucket", "us-east-1")
+            store = S3Store(client_api(client, "bucket"), "bucket", "us-east-1")
             for key in hostile_keys():
                 await ask_everything(store, key)
         assert len(proxy.requests) == 3 * len(hostile_keys())
@@ -149,7 +149,7 @@ async def test_unsigned_requests_carry_no_signature() -> None:
     async with fault_proxy("http://127.0.0.1:9") as proxy:
         proxy.inject(answer(404))
         async with client_of(config={"signature_version": botocore.UNSIGNED}, endpoint_url=proxy.url) as client:
-            assert await S3Store(client, "bucket", "us-east-1").stat("key") is None
+            assert await S3Store(client_api(client, "bucket"), "bucket", "us-east-1").stat("key") is None
         names = {name.lower() for name, _ in proxy.requests[0].headers}
     assert names.isdisjoint({"authorization", "x-amz-date", "x-amz-security-token"})
 
@@ -158,7 +158,7 @@ async def test_unsigned_requests_carry_no_signature() -> None:
 async def test_other_signatures_are_refused_before_anything_is_sent(config: dict[str, Any], bucket: str) -> None:
     async with client_of(config=config) as client:
         with pytest.raises(ConnectionConfigError, match="only version 4 and none are supported"):
-            await S3Store(client, bucket, "us-east-1").stat("key")
+            await S3Store(client_api(client, bucket), bucket, "us-east-1").stat("key")
 
 
 async def test_a_bucket_in_another_region_is_asked_there(s3: Subject) -> None:
@@ -203,7 +203,7 @@ async def test_keys_that_cannot_be_renewed_are_a_denied_access() -> None:
         with pytest.raises(
             AccessDeniedError, match=r"keys could not be renewed \(CredentialRetrievalError\)"
         ) as raised:
-            await S3Store(client, "bucket", "us-east-1").stat("key")
+            await S3Store(client_api(client, "bucket"), "bucket", "us-east-1").stat("key")
     assert SECRET_KEY not in str(raised.value)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, quote, unquote
 import aiohttp
 import pytest
 from azure.storage.blob import ContainerSasPermissions, ContentSettings, generate_container_sas
+from azure.storage.blob.aio import BlobServiceClient
 
 from skyferry.checksums import base64_of, digest
 from skyferry.errors import (
@@ -479,9 +480,11 @@ async def test_azure_obstacles_say_what_to_do(az: Subject, status: int, code: st
 
 
 async def test_azure_md5_of_an_append_blob_is_no_checksum(az: Subject) -> None:
-    blob = az.store._client.get_blob_client(az.store.bucket, "log")
-    await blob.create_append_blob(content_settings=ContentSettings(content_md5=bytearray(16)))
-    await blob.append_block(b"content")
+    account_url = f"{_proxy(az).url}/{AZURITE_ACCOUNT}"
+    async with BlobServiceClient(account_url, credential=AZURITE_KEY) as client:
+        blob = client.get_blob_client(az.store.bucket, "log")
+        await blob.create_append_blob(content_settings=ContentSettings(content_md5=bytearray(16)))
+        await blob.append_block(b"content")
     info = await az.store.stat("log")
     assert info is not None
     assert info.checksums == {}

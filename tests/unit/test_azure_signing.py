@@ -12,8 +12,10 @@ from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.pipeline.transport import HttpRequest
 from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy, _storage_header_sort
 
-from skyferry.errors import AccessDeniedError
-from skyferry.stores.azure_signing import AzureRequest, BearerTokens, SharedKey, _header_order
+from skyferry.errors import AccessDeniedError, ConnectionConfigError
+from skyferry.stores.azure_api import AzureApi
+from skyferry.stores.azure_signing import Anonymous, AzureRequest, BearerTokens, SharedKey, _header_order
+from skyferry.stores.http_requests import Line, new_session
 
 KEY = "c2VudGluZWw="
 DATE = "Sat, 21 Nov 2026 09:00:00 GMT"
@@ -101,3 +103,11 @@ async def test_a_challenge_names_the_tenant_to_ask() -> None:
     assert not tokens.accepts_challenge("")
     await tokens.headers(request)
     assert asked == ["", "72f988bf-86f1"]
+
+
+async def test_tokens_are_not_sent_in_clear() -> None:
+    async with new_session() as session:
+        line = Line(session=session)
+        with pytest.raises(ConnectionConfigError, match="access tokens are only sent over https"):
+            AzureApi(line, "http://account.example", "lake", authority=Anonymous(), needs_tls=True)
+        AzureApi(line, "https://account.example", "lake", authority=Anonymous(), needs_tls=True)

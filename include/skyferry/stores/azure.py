@@ -9,31 +9,18 @@ and the service drops them a week after the last of them was written.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
-
-import aiohttp
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    IncompleteReadError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
-from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from skyferry.checksums import base64_of, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
     ChecksumMismatchError,
-    ConnectionConfigError,
     ConnectionLostError,
     DestinationChangedError,
     KeyRefusedError,
@@ -51,7 +38,6 @@ from skyferry.key_order import key_bytes
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.azure_api import AzureAnswerError, AzureApi, user_metadata
 from skyferry.stores.azure_requests import (
-    ONE_REQUEST,
     WRITE_RIGHT,
     condition_headers,
     metadata_headers,
@@ -61,7 +47,7 @@ from skyferry.stores.azure_requests import (
 from skyferry.stores.azure_upload import AzureUpload
 from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
 from skyferry.stores.http_requests import Answer, Target, parse_xml
-from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS, deadline_seconds, retry_after_seconds
+from skyferry.stores.pacing import retry_after_seconds
 
 _MEBIBYTE = 2**20
 _MAX_PUT_BLOB_BYTES = 5_000 * _MEBIBYTE
@@ -92,18 +78,6 @@ _HINTS = {
 _LISTING: Mapping[str, str] = MappingProxyType({"restype": "container", "comp": "list"})
 _FOLDER = "it is a folder of the account's hierarchical namespace"
 _WRITTEN_WHOLE = (None, "", "BlockBlob")
-_TRANSPORT_ERRORS = (
-    ServiceRequestError,
-    ServiceResponseError,
-    IncompleteReadError,
-    aiohttp.ClientError,
-    asyncio.TimeoutError,
-    OSError,
-)
-
-
-_Answer = TypeVar("_Answer")
-_Fault = AzureAnswerError | HttpResponseError
 
 
 class _ConditionNotMetError(TransferError):
@@ -112,21 +86,6 @@ class _ConditionNotMetError(TransferError):
 
 class _AlreadyExistsError(TransferError):
     """The container is there already."""
-
-
-def azure_client_options() -> dict[str, Any]:
-    """Return the keyword arguments with which the engine wants `BlobServiceClient` to be made.
-
-    They turn the SDK's own retries and redirects off, bound how long a connection may be silent, and make every
-    upload of a small object and every read one request.
-    """
-    return {
-        **ONE_REQUEST,
-        "connection_timeout": CONNECT_SECONDS,
-        "read_timeout": SILENCE_SECONDS,
-        "max_single_put_size": _MAX_PUT_BLOB_BYTES,
-        "max_single_get_size": _MAX_PUT_BLOB_BYTES,
-    }
 
 
 class AzureStore:
@@ -139,9 +98,8 @@ class AzureStore:
     and accounts with a hierarchical namespace list a folder's contents in place of its name.
 
     Args:
-        client: Made with `azure_client_options()`; it stays the caller's to close.
+        api: Sends the requests; what it is made from stays the caller's to close.
         bucket: Name of the container.
-        api: Sends the requests for blobs.
 
     Source: https://learn.microsoft.com/rest/api/storageservices/list-blobs
     """
@@ -165,24 +123,23 @@ class AzureStore:
         reads_are_trusted=False,
     )
 
-    def __init__(self, client: BlobServiceClient, bucket: str, *, api: AzureApi) -> None:
-        self._client = client
-        self.bucket = bucket
+    def __init__(self, api: AzureApi, bucket: str) -> None:
         self._api = api
+        self.bucket = bucket
 
     def url(self, key: str = "") -> str:
         return f"az://{self.bucket}/{key}"
 
     async def aclose(self) -> None:
-        """The client is the caller's to close."""
+        """The line is the caller's to close."""
 
     async def check_bucket(self) -> None:
         # A listing of one key, because reading a container's properties needs a right that a SAS cannot carry.
-        await self._request("GET", "", "looking at", needs=_LIST_RIGHT, query=dict(_LISTING) | {"maxresults": "1"})
+        await self.request("GET", "", "looking at", needs=_LIST_RIGHT, query=dict(_LISTING) | {"maxresults": "1"})
 
     async def create_bucket(self) -> None:
         try:
-            await self._request("PUT", "", "creating", needs=_CREATE_RIGHT, query={"restype": "container"})
+            await self.request("PUT", "", "creating", needs=_CREATE_RIGHT, query={"restype": "container"})
         except _AlreadyExistsError:
             return
 
@@ -192,7 +149,7 @@ class AzureStore:
             query["prefix"] = prefix
         target = self._target("listing", prefix, needs=_LIST_RIGHT)
         while True:
-            answer = await self._request("GET", "", "listing", needs=_LIST_RIGHT, query=query, target=target)
+            answer = await self.request("GET", "", "listing", needs=_LIST_RIGHT, query=query, target=target)
             page = parse_xml(answer)
             for info in _listed_all(page, answer):
                 if not start_after or key_bytes(info.key) > key_bytes(start_after):
@@ -209,7 +166,7 @@ class AzureStore:
     async def stat(self, key: str) -> ObjectInfo | None:
         _require_name(key, self.url(key))
         try:
-            answer = await self._request("HEAD", key, "looking at", needs=_READ_RIGHT)
+            answer = await self.request("HEAD", key, "looking at", needs=_READ_RIGHT)
         except SourceMissingError:
             return None
         return await self._describe(key, answer)
@@ -236,7 +193,7 @@ class AzureStore:
                 raise self._changed(info)
 
         try:
-            answer = await self._request(
+            answer = await self.request(
                 "GET",
                 info.key,
                 "reading",
@@ -301,7 +258,7 @@ class AzureStore:
         """Return the tags, or what to report where the credentials may read the blob but not its tags."""
         query = {"comp": "tags"} | ({"versionid": version_id} if version_id else {})
         try:
-            answer = await self._request("GET", key, "reading the tags of", needs=_TAG_RIGHT, query=query)
+            answer = await self.request("GET", key, "reading the tags of", needs=_TAG_RIGHT, query=query)
         except AccessDeniedError:
             return {}, (f"{tag_count} tags could not be read: that needs {_TAG_RIGHT}",)
         return {tag.findtext("Key", ""): tag.findtext("Value", "") for tag in parse_xml(answer).iter("Tag")}, ()
@@ -345,25 +302,35 @@ class AzureStore:
             **metadata_headers(metadata),
             **condition_headers(replaces),
         }
-        try:
-            answer = await self._request(
-                "PUT", key, "writing", needs=WRITE_RIGHT, headers=headers, body=body, size_bytes=len(body)
-            )
-        except _ConditionNotMetError:
-            raise self._taken(key) from None
-        found = answer.headers
-        told = {"etag": found.get("ETag", ""), "version_id": found.get("x-ms-version-id")}
-        return self.committed(key, len(body), told, md5=md5, found_md5=hex_of(found.get("Content-MD5", "")))
+        answer = await self.write(key, headers=headers, body=body)
+        return self.committed(key, len(body), answer, md5=md5, found_md5=hex_of(answer.headers.get("Content-MD5", "")))
 
-    def committed(self, key: str, size_bytes: int, answer: Mapping[str, Any], *, md5: str, found_md5: str) -> Committed:
+    async def write(self, key: str, **options: Any) -> Answer:
+        """Return the answer to the request that changes what a key shows.
+
+        Args:
+            options: Those of `AzureApi.ask`, with a body.
+
+        Raises:
+            DestinationChangedError: The key does not show what the request's condition names.
+        """
+        size_bytes = len(options["body"])
+        try:
+            return await self.request("PUT", key, "writing", needs=WRITE_RIGHT, size_bytes=size_bytes, **options)
+        except _ConditionNotMetError:
+            raise DestinationChangedError(
+                f"{self.url(key)} was written or removed by somebody else since it was looked at",
+                hint="it was left alone",
+            ) from None
+
+    def committed(self, key: str, size_bytes: int, answer: Answer, *, md5: str, found_md5: str) -> Committed:
         if found_md5 and found_md5 != md5:
             raise ChecksumMismatchError(f"{self.url(key)} was stored with md5 {found_md5}; {md5} was sent")
         info = ObjectInfo(
             key=key,
             size_bytes=size_bytes,
-            etag=unquoted(answer["etag"]),
-            version_id=answer.get("version_id"),
-            modified_at=answer.get("last_modified"),
+            etag=unquoted(answer.headers.get("ETag", "")),
+            version_id=answer.headers.get("x-ms-version-id"),
             checksums={"md5": md5},
         )
         return Committed(info=info, verified_by="md5" if found_md5 else None)
@@ -373,7 +340,7 @@ class AzureStore:
     ) -> AzureUpload:
         """As the protocol says; no request is needed to begin."""
         del part_bytes
-        self.blob(key)  # refuses what cannot be a name before the first byte
+        _require_name(key, self.url(key))  # refuses what cannot be a name before the first byte
         return AzureUpload(self, key, size_bytes=size_bytes, metadata=metadata, replaces=replaces)
 
     async def resume_upload(
@@ -400,7 +367,7 @@ class AzureStore:
         _require_name(info.key, self.url(info.key))
         condition = {"If-Match": quoted(info.etag)}
         try:
-            await self._request("DELETE", info.key, "deleting", needs=_DELETE_RIGHT, headers=condition)
+            await self.request("DELETE", info.key, "deleting", needs=_DELETE_RIGHT, headers=condition)
         except SourceMissingError:
             return False
         except _ConditionNotMetError:
@@ -410,71 +377,20 @@ class AzureStore:
             raise no_longer from None
         return True
 
-    def blob(self, key: str) -> BlobClient:
-        """Return the SDK's client of a key; refuses keys as `_require_name` does."""
-        _require_name(key, self.url(key))
-        return self._client.get_blob_client(self.bucket, key)
-
-    async def ask_to_write(self, request: Awaitable[_Answer], key: str, *, size_bytes: int = 0) -> _Answer:
-        try:
-            return await self.ask(request, "writing", key, needs=WRITE_RIGHT, size_bytes=size_bytes)
-        except _ConditionNotMetError:
-            raise self._taken(key) from None
-
-    def _taken(self, key: str) -> DestinationChangedError:
-        return DestinationChangedError(
-            f"{self.url(key)} was written or removed by somebody else since it was looked at",
-            hint="it was left alone",
-        )
-
-    async def _request(
+    async def request(
         self, method: str, key: str, action: str, *, needs: str, target: Target | None = None, **options: Any
     ) -> Answer:
         """Return the answer to a request, or raise what it means; `options` are those of `AzureApi.ask`."""
         try:
             return await self._api.ask(method, key, target or self._target(action, key, needs=needs), **options)
-        except TransferError:
-            raise
-        except Exception as error:  # an answer that is no success, or whatever made the token
-            raise self._translate(error, action, key, needs=needs) from None
+        except AzureAnswerError as error:
+            raise self._translate(error, f"{action} {self.url(key)}", key, needs) from None
 
     def _target(self, action: str, key: str, *, needs: str) -> Target:
         return Target(action=action, url=self.url(key), needs=needs, absent="object" if key else "bucket")
 
-    async def ask(
-        self, request: Awaitable[_Answer], action: str, key: str, *, needs: str, size_bytes: int = 0
-    ) -> _Answer:
-        """Return the answer to a request in reasonable time, or raise what it means."""
-        try:
-            async with asyncio.timeout(deadline_seconds(size_bytes)):
-                return await request
-        except Exception as error:  # whatever the SDK raises has a translation
-            # Without the cause: the SDK's texts hold signatures, and aiohttp's hold whole URLs with the SAS in them.
-            raise self._translate(error, action, key, needs=needs) from None
-
-    def _translate(self, error: Exception, action: str, key: str, *, needs: str) -> TransferError:
-        what = f"{action} {self.url(key)}"
-        if _is_certificate_error(error):
-            return ConnectionConfigError(
-                f"{what} failed: the certificate of the endpoint is not trusted",
-                hint="install its authority, or set `connection_verify` in the connection's extra",
-            )
-        if isinstance(error, AzureAnswerError) or (isinstance(error, HttpResponseError) and error.response is not None):
-            return self._translate_answer(error, what, key, needs)
-        if isinstance(error, ClientAuthenticationError) or type(error).__name__ == "AzureSigningError":
-            return AccessDeniedError(
-                f"{what} failed: no token or signature could be made ({type(error).__name__})",
-                hint="check the key, secret or identity of the connection",
-            )
-        if isinstance(error, (*_TRANSPORT_ERRORS, HttpResponseError)):
-            return ConnectionLostError(
-                f"{what} failed: {_transport_cause(error)}", hint="the endpoint did not answer properly"
-            )
-        detail = " in the Azure SDK" if isinstance(error, AzureError) else ""
-        return PermanentError(f"{what} failed: {type(error).__name__}{detail}")
-
-    def _translate_answer(self, error: _Fault, what: str, key: str, needs: str) -> TransferError:
-        code, status = _code(error), _status(error)
+    def _translate(self, error: AzureAnswerError, what: str, key: str, needs: str) -> TransferError:
+        code, status = error.code, error.status
         found = f"{status} {code}".strip()
         if code in _CONDITION_CODES or (status == 412 and not code.startswith(_LEASE_PREFIX)):
             return _ConditionNotMetError(f"{what} failed: {found}")
@@ -496,20 +412,20 @@ class AzureStore:
             return AccessDeniedError(f"access denied {what} ({found})", hint=f"it needs {needs}")
         return self._translate_fault(error, what, found)
 
-    def _translate_fault(self, error: _Fault, what: str, found: str) -> TransferError:
-        code, status = _code(error), _status(error)
+    def _translate_fault(self, error: AzureAnswerError, what: str, found: str) -> TransferError:
+        code, status = error.code, error.status
         if code.startswith(_LEASE_PREFIX):
             return PermanentError(f"{what} failed: the blob is leased ({found})", hint="end the lease first")
         if status in (429, 503) or code in _THROTTLE_CODES:
             return ThrottledError(
                 f"{what} failed: the store asked for fewer requests ({found})",
-                retry_after_seconds=retry_after_seconds(_header(error, "Retry-After")),
+                retry_after_seconds=retry_after_seconds(error.headers.get("Retry-After")),
             )
         if code in _CHECKSUM_CODES:
             return ChecksumMismatchError(f"{what} failed: the store received other bytes than were sent ({found})")
         if status >= 500 or status == 408:
             return ConnectionLostError(f"{what} failed: the store answered {found}")
-        request_id = _header(error, "x-ms-request-id")
+        request_id = error.headers.get("x-ms-request-id", "")
         return PermanentError(
             f"{what} failed: the store answered {found} (request {request_id})", hint=_HINTS.get(code, "")
         )
@@ -574,34 +490,3 @@ def _is_folder(size_bytes: int, user: Mapping[str, str]) -> bool:
     """
     marks = {name.lower(): value for name, value in user.items()}
     return size_bytes == 0 and marks.get("hdi_isfolder", "").lower() == "true"
-
-
-def _code(error: _Fault) -> str:
-    """Return the service's own code; the SDK rewrites some codes, so the answer's header comes first."""
-    if isinstance(error, AzureAnswerError):
-        return error.code
-    code = _header(error, "x-ms-error-code") or getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
-
-
-def _status(error: _Fault) -> int:
-    return error.status if isinstance(error, AzureAnswerError) else error.status_code or 0
-
-
-def _header(error: _Fault, name: str) -> str:
-    if isinstance(error, AzureAnswerError):
-        return error.headers.get(name, "")
-    headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    return headers.get(name) or ""
-
-
-def _is_certificate_error(error: BaseException) -> bool:
-    causes = (error, error.__cause__, getattr(error, "inner_exception", None))
-    return any(isinstance(cause, aiohttp.ClientSSLError) for cause in causes)
-
-
-def _transport_cause(error: Exception) -> str:
-    """Name what broke by class only: the texts of aiohttp's errors may hold the URL with its SAS."""
-    cause = getattr(error, "inner_exception", None) or error.__cause__ or error
-    inner = getattr(cause, "inner_exception", None) or cause.__cause__ or cause
-    return type(inner).__name__

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -96,6 +97,17 @@ class Line:
     session: aiohttp.ClientSession
     options: Mapping[str, Any] = field(default_factory=dict)
     trust_hint: str = "install its authority"
+
+
+def new_session(*, max_requests: int = 100, tls: ssl.SSLContext | bool = True) -> aiohttp.ClientSession:
+    """Return a session for a `Line`: it keeps no cookies, undoes no encoding and asks no environment.
+
+    Args:
+        max_requests: How many may run at the same time; the others wait.
+        tls: What certificates are checked with; False checks none.
+    """
+    connector = aiohttp.TCPConnector(limit=max_requests, ssl=tls)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
 
 
 async def exchange(

@@ -16,15 +16,11 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 from xml.etree import ElementTree as ET
 
-import aiohttp
-from botocore import exceptions as botocore_errors
-
 from skyferry.checksums import CompositeEtag, base64_of, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
     ChecksumMismatchError,
-    ConnectionConfigError,
     ConnectionLostError,
     DestinationChangedError,
     ObjectArchivedError,
@@ -41,7 +37,7 @@ from skyferry.stores.base import Capabilities, UploadToken
 from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
 from skyferry.stores.s3_api import S3AnswerError, S3Api, user_metadata
-from skyferry.stores.s3_requests import TRANSPORT_ERRORS, in_time, quoted, unquoted
+from skyferry.stores.s3_requests import condition, quoted, unquoted
 from skyferry.stores.s3_upload import S3Upload
 
 _MEBIBYTE = 2**20
@@ -60,6 +56,11 @@ _HEADER_FIELDS = {
     "Cache-Control": "cache_control",
 }
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+_BUCKET_CONFIGURATION = (
+    '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    "<LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
+)
 _CHECKSUM_MODE = {"x-amz-checksum-mode": "ENABLED"}
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _COMPOSITE_ETAG = re.compile(r"[0-9a-f]{32}-(?P<parts>[0-9]+)")
@@ -86,10 +87,9 @@ class S3Store:
     """One bucket; implements `skyferry.stores.base.Store`.
 
     Args:
-        client: An aiobotocore S3 client whose own retries are off; it stays the caller's to close.
+        api: Sends the requests; what it is made from stays the caller's to close.
         bucket: Name of the bucket.
         region: Where `create_bucket` creates it.
-        api: Sends the requests for objects; by default to where the client would, signed with the client's keys.
         sends_checksums: False for endpoints that refuse `x-amz-checksum-*` headers: they get Content-MD5 instead.
     """
 
@@ -113,43 +113,32 @@ class S3Store:
         reads_are_trusted=False,
     )
 
-    def __init__(
-        self, client: Any, bucket: str, region: str, *, api: S3Api | None = None, sends_checksums: bool = True
-    ) -> None:
-        self.client = client
+    def __init__(self, api: S3Api, bucket: str, region: str, *, sends_checksums: bool = True) -> None:
+        self.api = api
         self.bucket = bucket
         self._region = region
-        if api is None:
-            from skyferry.stores.s3_session import client_api
-
-            api = client_api(client, bucket)
-        self._api = api
         self.sends_checksums = sends_checksums
 
     def url(self, key: str = "") -> str:
         return f"s3://{self.bucket}/{key}"
 
     async def aclose(self) -> None:
-        """The client is the caller's to close."""
+        """The lines are the caller's to close."""
 
     async def check_bucket(self) -> None:
         try:
-            await in_time(self.client.head_bucket(Bucket=self.bucket))
-        except Exception as error:
+            await self.api.ask("HEAD", "", self.target("looking at", "", "s3:ListBucket"))
+        except S3AnswerError as error:
             self.fail(error, "looking at", "", needs="s3:ListBucket")
 
     async def create_bucket(self) -> None:
         # us-east-1 is the default, and the one place that refuses to be named.
-        where = {} if self._region in ("", "us-east-1") else {"LocationConstraint": self._region}
+        where = "" if self._region in ("", "us-east-1") else _BUCKET_CONFIGURATION.format(self._region)
         try:
-            await in_time(
-                self.client.create_bucket(Bucket=self.bucket, **({"CreateBucketConfiguration": where} if where else {}))
-            )
-        except botocore_errors.ClientError as error:
-            if _code(error) != "BucketAlreadyOwnedByYou":
+            await self.api.ask("PUT", "", self.target("creating", "", "s3:CreateBucket"), body=where.encode())
+        except S3AnswerError as error:
+            if error.code != "BucketAlreadyOwnedByYou":
                 self.fail(error, "creating", "", needs="s3:CreateBucket")
-        except Exception as error:
-            self.fail(error, "creating", "", needs="s3:CreateBucket")
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         # Without the encoding, keys with control characters would break the XML.
@@ -157,7 +146,7 @@ class S3Store:
         query |= {name: value for name, value in (("prefix", prefix), ("start-after", start_after)) if value}
         while True:
             try:
-                answer = await self._api.ask("GET", "", self._target("listing", prefix, "s3:ListBucket"), query=query)
+                answer = await self.api.ask("GET", "", self.target("listing", prefix, "s3:ListBucket"), query=query)
             except S3AnswerError as error:
                 self.fail(error, "listing", prefix, needs="s3:ListBucket")
             page = parse_xml(answer)
@@ -174,8 +163,8 @@ class S3Store:
 
     async def stat(self, key: str) -> ObjectInfo | None:
         try:
-            target = self._target("looking at", key, "s3:GetObject")
-            answer = await self._api.ask("HEAD", key, target, headers=_CHECKSUM_MODE)
+            target = self.target("looking at", key, "s3:GetObject")
+            answer = await self.api.ask("HEAD", key, target, headers=_CHECKSUM_MODE)
         except S3AnswerError as error:
             if error.code in ("404", "NoSuchKey", "NotFound"):
                 return None
@@ -189,10 +178,10 @@ class S3Store:
             return None
         if match.group("parts") == "1":
             return CompositeEtag(max(info.size_bytes, 1))
-        target = self._target("looking at the first part of", info.key, "s3:GetObject")
+        target = self.target("looking at the first part of", info.key, "s3:GetObject")
         pinned = {"If-Match": quoted(info.etag)}
         try:
-            answer = await self._api.ask("HEAD", info.key, target, query={"partNumber": "1"}, headers=pinned)
+            answer = await self.api.ask("HEAD", info.key, target, query={"partNumber": "1"}, headers=pinned)
         except (S3AnswerError, TransferError):
             return None  # an endpoint without this call; the caller finds another proof
         return CompositeEtag(_content_length(answer)) if "x-amz-mp-parts-count" in answer.headers else None
@@ -216,10 +205,10 @@ class S3Store:
                 raise self._changed(info)
 
         try:
-            answer = await self._api.ask(
+            answer = await self.api.ask(
                 "GET",
                 info.key,
-                self._target("reading", info.key, "s3:GetObject"),
+                self.target("reading", info.key, "s3:GetObject"),
                 query={"versionId": info.version_id} if info.version_id else _NOTHING,
                 headers={**headers, "If-Match": quoted(info.etag)},
                 size_bytes=size_bytes,
@@ -233,7 +222,7 @@ class S3Store:
             raise SizeMismatchError(f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)}")
         return answer
 
-    def _target(self, action: str, key: str, needs: str) -> Target:
+    def target(self, action: str, key: str, needs: str) -> Target:
         return Target(action=action, url=self.url(key), needs=needs, absent="object" if key else "bucket")
 
     def _changed(self, info: ObjectInfo) -> SourceChangedError:
@@ -270,9 +259,9 @@ class S3Store:
 
     async def _tags(self, key: str, version_id: str | None) -> dict[str, str]:
         query = {"tagging": ""} | ({"versionId": version_id} if version_id else {})
-        target = self._target("reading the tags of", key, "s3:GetObjectTagging")
+        target = self.target("reading the tags of", key, "s3:GetObjectTagging")
         try:
-            answer = await self._api.ask("GET", key, target, query=query)
+            answer = await self.api.ask("GET", key, target, query=query)
         except S3AnswerError as error:
             self.fail(error, "reading the tags of", key, needs="s3:GetObjectTagging")
         return {tag.findtext("Key", ""): tag.findtext("Value", "") for tag in parse_xml(answer).iter("Tag")}
@@ -286,19 +275,13 @@ class S3Store:
         digests: Mapping[str, str],
         replaces: ObjectInfo | None,
     ) -> Committed:
-        integrity = (
-            {"x-amz-checksum-crc64nvme": base64_of(digests["crc64nvme"])}
-            if self.sends_checksums
-            else {"Content-MD5": base64_of(digests["md5"])}
-        )
-        condition = {"If-None-Match": "*"} if replaces is None else {"If-Match": quoted(replaces.etag)}
-        headers = {**_metadata_headers(metadata), **integrity, **condition}
-        target = self._target("writing", key, "s3:PutObject")
+        headers = {**_metadata_headers(metadata), **self.integrity(digests), **condition(replaces)}
+        target = self.target("writing", key, "s3:PutObject")
         try:
-            answer = await self._api.ask("PUT", key, target, headers=headers, body=body, size_bytes=len(body))
+            answer = await self.api.ask("PUT", key, target, headers=headers, body=body, size_bytes=len(body))
         except S3AnswerError as error:
             self.fail_writing(error, key)
-        return self._committed(
+        return self.committed(
             key,
             len(body),
             answer.headers,
@@ -310,25 +293,10 @@ class S3Store:
     def integrity(self, digests: Mapping[str, str]) -> dict[str, str]:
         """Return the header by which the endpoint itself checks what it received."""
         if self.sends_checksums:
-            return {"ChecksumCRC64NVME": base64_of(digests["crc64nvme"])}
-        return {"ContentMD5": base64_of(digests["md5"])}
+            return {"x-amz-checksum-crc64nvme": base64_of(digests["crc64nvme"])}
+        return {"Content-MD5": base64_of(digests["md5"])}
 
     def committed(
-        self, key: str, size_bytes: int, answer: dict[str, Any], *, expected_etag: str, etag_proof: str, crc64nvme: str
-    ) -> Committed:
-        """As `_committed`, for an answer of the client."""
-        names = {
-            "ETag": "ETag",
-            "VersionId": "x-amz-version-id",
-            "ServerSideEncryption": "x-amz-server-side-encryption",
-            "ChecksumCRC64NVME": "x-amz-checksum-crc64nvme",
-        }
-        headers = {names[name]: value for name, value in answer.items() if name in names}
-        return self._committed(
-            key, size_bytes, headers, expected_etag=expected_etag, etag_proof=etag_proof, crc64nvme=crc64nvme
-        )
-
-    def _committed(
         self,
         key: str,
         size_bytes: int,
@@ -351,16 +319,18 @@ class S3Store:
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
     ) -> S3Upload:
         del part_bytes
-        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"} if self.sends_checksums else {}
+        headers = _metadata_headers(metadata)
+        if self.sends_checksums:
+            headers |= {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
+        target = self.target("writing", key, "s3:PutObject")
         try:
-            answer = await in_time(
-                self.client.create_multipart_upload(
-                    Bucket=self.bucket, Key=key, **_metadata_arguments(metadata), **checksum
-                )
-            )
-        except Exception as error:
+            answer = await self.api.ask("POST", key, target, query={"uploads": ""}, headers=headers)
+        except S3AnswerError as error:
             self.fail_writing(error, key)
-        return S3Upload(self, key, answer["UploadId"], size_bytes=size_bytes, replaces=replaces)
+        upload_id = parse_xml(answer).findtext("UploadId")
+        if not upload_id:
+            raise ConnectionLostError(f"{target} failed: the store gave no id of an upload")
+        return S3Upload(self, key, upload_id, size_bytes=size_bytes, replaces=replaces)
 
     async def resume_upload(
         self,
@@ -378,15 +348,12 @@ class S3Store:
         return upload if await upload.find_parts() else None
 
     async def abort_upload(self, key: str, token: UploadToken) -> None:
+        target = self.target("ending the upload of", key, "s3:AbortMultipartUpload")
         try:
-            await in_time(
-                self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=token.get("upload_id", ""))
-            )
-        except botocore_errors.ClientError as error:
-            if _code(error) not in ("NoSuchUpload", "404"):
+            await self.api.ask("DELETE", key, target, query={"uploadId": token.get("upload_id", "")})
+        except S3AnswerError as error:
+            if error.code not in ("NoSuchUpload", "404"):
                 self.fail(error, "ending the upload of", key, needs="s3:AbortMultipartUpload")
-        except Exception as error:
-            self.fail(error, "ending the upload of", key, needs="s3:AbortMultipartUpload")
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the protocol says; the look before the delete is for endpoints that ignore `If-Match` on a delete.
@@ -398,9 +365,9 @@ class S3Store:
             return False
         if found.etag != info.etag:
             raise self._source_replaced(info)
-        target = self._target("deleting", info.key, "s3:DeleteObject")
+        target = self.target("deleting", info.key, "s3:DeleteObject")
         try:
-            await self._api.ask("DELETE", info.key, target, headers={"If-Match": quoted(info.etag)})
+            await self.api.ask("DELETE", info.key, target, headers={"If-Match": quoted(info.etag)})
         except S3AnswerError as error:
             if error.code in _CONDITION_CODES:
                 raise self._source_replaced(info) from None
@@ -415,41 +382,19 @@ class S3Store:
             hint="the new version was kept; the next run copies it",
         )
 
-    def fail_writing(self, error: Exception, key: str) -> NoReturn:
-        if isinstance(error, botocore_errors.ClientError | S3AnswerError):
-            code = _code(error)
-            if code in _CONDITION_CODES or (code in ("404", "NoSuchKey") and key):
-                raise DestinationChangedError(
-                    f"{self.url(key)} was written or removed by somebody else since it was looked at",
-                    hint="it was left alone",
-                ) from None
+    def fail_writing(self, error: S3AnswerError, key: str) -> NoReturn:
+        if error.code in _CONDITION_CODES or (error.code in ("404", "NoSuchKey") and key):
+            raise DestinationChangedError(
+                f"{self.url(key)} was written or removed by somebody else since it was looked at",
+                hint="it was left alone",
+            ) from None
         self.fail(error, "writing", key, needs="s3:PutObject")
 
-    def fail(self, error: Exception, action: str, key: str, *, needs: str) -> NoReturn:
-        if isinstance(error, TransferError):
-            raise error
-        raise self._translate(error, action, key, needs) from error
+    def fail(self, error: S3AnswerError, action: str, key: str, *, needs: str) -> NoReturn:
+        raise self._translate_answer(error, f"{action} {self.url(key)} failed", key, needs) from None
 
-    def _translate(self, error: Exception, action: str, key: str, needs: str) -> TransferError:
-        what = f"{action} {self.url(key)} failed"
-        if isinstance(error, botocore_errors.ClientError | S3AnswerError):
-            return self._translate_answer(error, what, key, needs)
-        if isinstance(error, botocore_errors.SSLError | aiohttp.ClientSSLError):
-            return ConnectionConfigError(
-                f"{what}: the certificate of the endpoint is not trusted", hint="set `verify` in the connection"
-            )
-        if isinstance(error, botocore_errors.NoCredentialsError | botocore_errors.PartialCredentialsError):
-            return AccessDeniedError(f"{what}: the connection has no credentials", hint="add them to the connection")
-        if isinstance(error, TRANSPORT_ERRORS):
-            return ConnectionLostError(
-                f"{what}: {type(error).__name__}", hint=f"{self.client.meta.endpoint_url} did not answer properly"
-            )
-        return PermanentError(f"{what}: {type(error).__name__}: {error}")
-
-    def _translate_answer(
-        self, error: botocore_errors.ClientError | S3AnswerError, what: str, key: str, needs: str
-    ) -> TransferError:
-        code, status = _code(error), _status(error)
+    def _translate_answer(self, error: S3AnswerError, what: str, key: str, needs: str) -> TransferError:
+        code, status = error.code, error.status
         if code == "NoSuchBucket" or (code == "404" and not key):
             return BucketMissingError(
                 f"there is no bucket {self.url()}", hint="create it, or set create_destination for a destination"
@@ -466,13 +411,14 @@ class S3Store:
             return AccessDeniedError(f"access denied {what.removesuffix(' failed')} ({code})", hint=f"it needs {needs}")
         if code in _THROTTLE_CODES or status in (429, 503):
             return ThrottledError(
-                f"{what}: the store asked for fewer requests", retry_after_seconds=_retry_after(error)
+                f"{what}: the store asked for fewer requests",
+                retry_after_seconds=retry_after_seconds(error.answer.headers.get("Retry-After")),
             )
         if code in _CHECKSUM_CODES:
             return ChecksumMismatchError(f"{what}: the store received other bytes than were sent ({code})")
         if status >= 500 or code in ("RequestTimeout", "InternalError", "IncompleteBody"):
             return ConnectionLostError(f"{what}: the store answered {status} {code}")
-        return PermanentError(f"{what}: the store answered {status} {code}: {_message(error)}")
+        return PermanentError(f"{what}: the store answered {status} {code}: {error.message}")
 
 
 def _from_listing(page: ET.Element, answer: Answer) -> list[ObjectInfo]:
@@ -555,36 +501,3 @@ def _metadata_headers(metadata: ObjectMetadata) -> dict[str, str]:
     if metadata.tags:
         headers["x-amz-tagging"] = urllib.parse.urlencode(metadata.tags)
     return headers
-
-
-def _metadata_arguments(metadata: ObjectMetadata) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        name.replace("-", ""): getattr(metadata, field)
-        for name, field in _HEADER_FIELDS.items()
-        if getattr(metadata, field)
-    }
-    if metadata.user:
-        arguments["Metadata"] = dict(metadata.user)
-    if metadata.tags:
-        arguments["Tagging"] = urllib.parse.urlencode(metadata.tags)
-    return arguments
-
-
-def _code(error: botocore_errors.ClientError | S3AnswerError) -> str:
-    return error.code if isinstance(error, S3AnswerError) else str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _message(error: botocore_errors.ClientError | S3AnswerError) -> str:
-    return error.message if isinstance(error, S3AnswerError) else str(error.response["Error"].get("Message", ""))
-
-
-def _status(error: botocore_errors.ClientError | S3AnswerError) -> int:
-    if isinstance(error, S3AnswerError):
-        return error.status
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _retry_after(error: botocore_errors.ClientError | S3AnswerError) -> float | None:
-    if isinstance(error, S3AnswerError):
-        return retry_after_seconds(error.answer.headers.get("Retry-After"))
-    return retry_after_seconds(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after"))

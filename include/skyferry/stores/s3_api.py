@@ -66,7 +66,7 @@ class S3Api:
 
     def __init__(self, locate: Locator, keys: KeysProvider) -> None:
         self._locate = locate
-        self._keys = keys
+        self.keys = keys
         self._address: _Address | None = None
         self._locating = asyncio.Lock()
 
@@ -113,7 +113,7 @@ class S3Api:
         query = sorted((name, quote(value, safe="~")) for name, value in request.query.items())
         # The endpoint must not compress: a copy is of the bytes that are stored.
         headers: Mapping[str, str] = {**request.headers, "Host": address.host, "Accept-Encoding": "identity"}
-        keys = await self._keys()
+        keys = await self.keys()
         if keys is not None:
             headers = signed_headers(
                 keys,

@@ -1,7 +1,7 @@
 """AWS Signature Version 4 in the form S3 takes: the key's path encoded once, every header signed that is sent.
 
-Own code, because botocore's signer costs ten times as much for each request (it builds a request of its own first);
-compared with it in tests, over hostile keys, and with the examples AWS publishes.
+Own code, because botocore's signer costs six times as much (0.055 ms; it needs a request object of its own). Tests
+compare it with botocore's over hostile keys, and with the examples AWS publishes.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 """
