@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from skyferry.errors import RequestError
+from skyferry.objects import ObjectMetadata
+from skyferry.stores.http_requests import parse_xml
 from skyferry.stores.s3 import S3Store
 from skyferry.upload_cleanup import Cleanup, find_abandoned, remove_abandoned, spare_live
 from skyferry.urls import parse_location
@@ -46,8 +48,9 @@ async def uploads(pier: Pier) -> list[str]:
         return sorted(path.name for path in harbour.root.rglob(".skyferry-*"))
     async with harbour.open_store(parse_location(harbour.destination), "") as store:
         assert isinstance(store, S3Store)
-        found = await store.client.list_multipart_uploads(Bucket=store.bucket)
-        return [one["Key"] for one in found.get("Uploads", ())]
+        target = store.target("listing the uploads of", "", "s3:ListBucketMultipartUploads")
+        found = parse_xml(await store.api.ask("GET", "", target, query={"uploads": ""}))
+        return [one.findtext("Key", "") for one in found.iterfind("Upload")]
 
 
 async def test_what_is_abandoned_goes(pier: Pier) -> None:
@@ -86,7 +89,9 @@ async def test_uploads_of_others_are_not_touched(request: pytest.FixtureRequest,
         await interrupted(pier, parts=1)
         async with pier.harbour.open_store(parse_location(pier.harbour.destination), "") as store:
             assert isinstance(store, S3Store)
-            await store.client.create_multipart_upload(Bucket=store.bucket, Key="somebody/elses")
+            await store.start_upload(
+                "somebody/elses", size_bytes=1, part_bytes=1, metadata=ObjectMetadata(), replaces=None
+            )
         assert (await clean(pier)).uploads_removed == 1
         assert await uploads(pier) == ["somebody/elses"]
 
