@@ -58,7 +58,7 @@ class QueueRecords:
 
     def receipts(self, route_id: str) -> str:
         """First part of the names of a route's receipts."""
-        return f"{_RECEIPTS}{route_id}/{self._name}"
+        return f"{receipts_folder(route_id)}{self._name}"
 
     def deletes(self, route_id: str) -> str:
         """Folder of a route's deletions, which all consumers of the run share."""
@@ -106,6 +106,11 @@ class ConsumptionReport(Report):
             f"{set_aside:,} set aside" if set_aside else "",
         ]
         return ", ".join(part for part in parts if part)
+
+
+def receipts_folder(route_id: str) -> str:
+    """Return the folder of a route's receipts, those of all consumers and attempts."""
+    return f"{_RECEIPTS}{route_id}/"
 
 
 class QueueTotals:
@@ -164,7 +169,7 @@ class QueueTotals:
         """Count each object of the route once, by the receipt that was chosen."""
         totals = self._totals[route.id]
         with ReceiptChoice() as choice:
-            async for row in self._folder.rows(f"{_RECEIPTS}{route.id}/"):
+            async for row in self._folder.rows(receipts_folder(route.id)):
                 choice.offer(row)
             for receipt in choice.chosen():
                 totals.add(receipt)
