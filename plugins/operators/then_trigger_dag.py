@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.providers.standard.operators.trigger_dagrun import DagIsPaused, TriggerDagRunOperator
+from airflow.sdk.exceptions import AirflowRuntimeError
+from httpx import HTTPStatusError
 
+from airflow_bridge.stage_failure import failing_plainly
 from operators.then_step import ThenStepMixin
+from skyferry.errors import PermanentError
 from skyferry.then_steps import TriggerDagStep
 
 if TYPE_CHECKING:
@@ -42,11 +46,23 @@ class TriggerDagOperator(ThenStepMixin, TriggerDagRunOperator):
         self.is_share = is_share
 
     def execute(self, context: Context) -> None:
-        """Start the run; see `TriggerDagRunOperator`."""
+        """Start the run; raises `StageFailed`, already logged, when the DAG is missing or switched off."""
         report = self.report_of(context)
         self.conf = {**self.step_conf, "report": report} if self.send_report else dict(self.step_conf)
         self.trigger_run_id = run_id_of(self.idempotency_key(context))
-        super().execute(context)
+        with failing_plainly(self.log):
+            try:
+                super().execute(context)
+            except DagIsPaused:
+                raise PermanentError(
+                    f"the DAG {self.trigger_dag_id} is switched off, so no run of it was started",
+                    hint="switch it on, then clear this task; the transfer itself is complete",
+                ) from None
+            except (AirflowRuntimeError, HTTPStatusError):  # from a worker, and in `dags test`
+                raise PermanentError(
+                    f"there is no DAG {self.trigger_dag_id} that could be started",
+                    hint=f"correct then of the route {self.route_id}; the transfer itself is complete",
+                ) from None
 
 
 def run_id_of(key: str) -> str:

@@ -20,7 +20,7 @@ from tests.e2e.test_queue_runs import Queue
 LISTENER_DAG = """
 from airflow.sdk import DAG, task
 
-with DAG("{dag_id}", schedule=None) as dag:
+with DAG("{dag_id}", schedule=None, is_paused_upon_creation={is_paused}) as dag:
     @task
     def take():
         return "taken"
@@ -89,7 +89,8 @@ def followed(
         dags = tmp_path / "dags"
         dags.mkdir()
         shutil.copy(PROJECT / "dags" / "transfer_routes.py", dags)
-        (dags / "next.py").write_text(LISTENER_DAG.format(dag_id=f"next_{os.getpid()}"))
+        for name, is_paused in (("next", False), ("asleep", True)):
+            (dags / f"{name}.py").write_text(LISTENER_DAG.format(dag_id=f"{name}_{os.getpid()}", is_paused=is_paused))
         bag = DagBag(str(dags))
         assert bag.import_errors == {}
         DagBundlesManager().sync_bundles_to_db()
@@ -174,6 +175,19 @@ def test_nothing_follows_a_transfer_that_failed(followed: Any, listener: Listene
     ended = route.run({"data": "missing.csv"})
     assert ended.state == "failed"
     assert listener.requests == []
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "message"),
+    [(f"asleep_{os.getpid()}", "is switched off, so no run of it was started"), ("nobody", "there is no DAG nobody")],
+)
+def test_a_dag_that_cannot_be_started_is_one_message(followed: Any, dag_id: str, message: str) -> None:
+    route = followed({"kind": "trigger_dag", "dag_id": dag_id})
+    route.source.put("a.csv", b"id\n1\n")
+    ended = route.run()
+    assert ended.state == "failed"
+    assert len([line for line in ended.errors if message in line]) == 1, ended.log
+    assert "Traceback" not in ended.log
 
 
 def test_a_dag_is_started_once_with_the_report(followed: Any) -> None:
