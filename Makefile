@@ -124,6 +124,10 @@ bench: install $(BENCH_STAMP) ## Compare with rclone, s5cmd and the stock operat
 bench-events: install ## Measure seconds from put to commit of event-driven routes, and messages a second
 	$(PY) -m bench.events $(ARGS)
 
+.PHONY: bench-history
+bench-history: install ## Measure the statistics of 10,000 runs: seconds and memory, with and without a cache
+	$(PY) -m bench.history $(ARGS)
+
 # The rivals have an environment of their own, because `make install` removes from .venv what its locks do not name.
 $(BENCH_STAMP): | $(PYTHON_STAMP)
 	@$(UV) venv --quiet --clear --python $(PY) .venv-bench

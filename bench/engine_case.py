@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -23,11 +23,15 @@ from skyferry.state import StoreOpener
 from skyferry.stores.base import Store
 from skyferry.urls import Location, parse_location
 
+if TYPE_CHECKING:
+    from skyferry.stores.http_requests import Line
+
 
 class DirectStores:
     """Opens the stores of a case with the engine's settings; a `skyferry.state.StoreOpener`.
 
-    The same clients as those the Airflow bridge makes, without the connections and hooks they are made from there.
+    The same requests as those of the stores the Airflow bridge makes, without the connections and hooks they are made
+    from there.
 
     Args:
         endpoints: Base URL by kind of store; that of the S3 that is read is `s3-source`.
@@ -57,54 +61,47 @@ class DirectStores:
 
     @asynccontextmanager
     async def _open_s3(self, bucket: str, endpoint: str) -> AsyncIterator[Store]:
-        from aiobotocore.config import AioConfig
-        from aiobotocore.session import get_session
-
         from skyferry.stores.s3 import S3Store
-        from skyferry.stores.s3_session import DirectSession
+        from skyferry.stores.s3_api import Place, S3Api
+        from skyferry.stores.sigv4 import AwsKeys
 
-        config = AioConfig(
-            http_session_cls=DirectSession,
-            user_agent="skyferry",
-            retries={"total_max_attempts": 1},
-            max_pool_connections=self._max_objects_in_flight,
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path"},
-        )
-        async with get_session().create_client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",  # noqa: S106 - the sink checks none
-            config=config,
-        ) as client:
-            yield S3Store(client, bucket, "us-east-1")
+        async with self._line() as line:
+
+            async def locate(region: str) -> Place:
+                return Place(base_url=f"{endpoint}/{bucket}", region=region or "us-east-1", line=line)
+
+            async def keys() -> AwsKeys:
+                return AwsKeys("testing", "testing")
+
+            yield S3Store(S3Api(locate, keys), bucket, "us-east-1")
 
     @asynccontextmanager
     async def _open_azure(self, bucket: str) -> AsyncIterator[Store]:
-        from azure.storage.blob.aio import BlobServiceClient
+        from skyferry.stores.azure import AzureStore
+        from skyferry.stores.azure_api import AzureApi
+        from skyferry.stores.azure_signing import SharedKey
+        from stack.environment import AZURITE_ACCOUNT, AZURITE_KEY
 
-        from skyferry.stores.azure import AzureStore, azure_client_options
-        from stack.environment import azurite_connection_string
-
-        text = azurite_connection_string(self._endpoints["az"])
-        async with BlobServiceClient.from_connection_string(text, **azure_client_options()) as client:
-            yield AzureStore(client, bucket)
+        async with self._line() as line:
+            authority = SharedKey(AZURITE_ACCOUNT, AZURITE_KEY)
+            yield AzureStore(AzureApi(line, self._endpoints["az"], bucket, authority=authority), bucket)
 
     @asynccontextmanager
     async def _open_gcs(self, bucket: str) -> AsyncIterator[Store]:
-        import aiohttp
-
         from skyferry.stores.gcs import GcsStore
 
         async def no_token() -> None:
             return None
 
-        connector = aiohttp.TCPConnector(limit=self._max_objects_in_flight)
-        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-            yield GcsStore(session, no_token, bucket, endpoint=self._endpoints["gs"], project_id="bench")
+        async with self._line() as line:
+            yield GcsStore(line, no_token, bucket, endpoint=self._endpoints["gs"], project_id="bench")
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Line]:
+        from skyferry.stores.http_requests import Line, new_session
+
+        async with new_session(max_requests=self._max_objects_in_flight) as session:
+            yield Line(session=session)
 
 
 async def transfer(

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from skyferry.objects import ObjectInfo
 from skyferry.request import request_from_conf
@@ -24,10 +25,19 @@ from skyferry.stages import Run, plan_transfer
 from skyferry.stores.base import Store
 from skyferry.stores.local import LocalStore
 from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_api import S3Api
 from skyferry.urls import Location, parse_location
 
 _PAGE_KEYS = 1_000
 _MODIFIED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def _nowhere(region: str) -> NoReturn:
+    raise AssertionError(f"a request was sent to {region}")
+
+
+async def _nobody() -> None:
+    """No keys: nothing is asked."""
 
 
 class PagedListing(S3Store):
@@ -38,7 +48,7 @@ class PagedListing(S3Store):
     """
 
     def __init__(self, bucket: str, *, keys: int) -> None:
-        super().__init__(None, bucket, "us-east-1")
+        super().__init__(S3Api(_nowhere, _nobody), bucket, "us-east-1")
         self._keys = keys
         self._is_source = bucket == "source"
 

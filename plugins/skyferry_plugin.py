@@ -1,4 +1,4 @@
-"""Registers Skyferry with Airflow: the REST API and the Transfers page.
+"""Registers Skyferry with Airflow: the REST API, the Transfers page, and what is imported ahead of tasks.
 
 The operators need no registration: Airflow puts this folder on the import path, and DAG files import them by name.
 """
@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_bridge.task_preload import PreloadListener
+
 _PAGE_ICON = "transfer/v1/page/icon.svg"
 
 
@@ -16,6 +18,7 @@ class SkyferryPlugin(AirflowPlugin):
     """What Airflow lists under its plugins."""
 
     name = "skyferry"
+    listeners = [PreloadListener()]  # noqa: RUF012 - as Airflow declares it
     external_views = [  # noqa: RUF012 - Airflow takes what it refuses out of this list
         {
             "name": "Transfers",

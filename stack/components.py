@@ -114,7 +114,7 @@ def _airflow(name: str) -> Callable[[int, Path], list[str]]:
     return command
 
 
-def _airflow_component(name: str, field: str) -> Component:
+def _airflow_component(name: str, field: str, environment: Mapping[str, str] | None = None) -> Component:
     return Component(
         name=name,
         kind="airflow",
@@ -123,6 +123,7 @@ def _airflow_component(name: str, field: str) -> Component:
         default_port=8080,
         listens=name == "api-server",
         health=Health("/api/v2/monitor/health", field=field),
+        environment=environment or {},
         deadline_seconds=300,  # 20 to 25 seconds on two idle cores; a first start on a busy machine takes far longer
     )
 
@@ -162,7 +163,8 @@ STACK: Final[tuple[Component, ...]] = (
         deadline_seconds=180,
     ),
     _airflow_component("api-server", "metadatabase"),
-    _airflow_component("scheduler", "scheduler"),
+    # Tasks are forked from the scheduler's process and begin with what it has imported.
+    _airflow_component("scheduler", "scheduler", {"SKYFERRY_PRELOAD": "s3 az gs lineage"}),
     _airflow_component("dag-processor", "dag_processor"),
     _airflow_component("triggerer", "triggerer"),
 )

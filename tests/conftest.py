@@ -37,6 +37,7 @@ ROUTES = {
         ("orders", "orders", "lake"),
         ("orders_to_lake", "shop", "shop-lake"),
         ("seven_files", "seven", "seven-copied"),
+        ("witnessed", "witnessed", "witnessed-copied"),
     )
 }
 """The routes of `airflow_services`."""

@@ -1,6 +1,7 @@
 """The calls of Google Cloud Storage's JSON API the contenders make.
 
-Uploads come as one multipart request, or as a resumable session in any number of requests.
+Uploads come as one multipart request, or as a resumable session in any number of requests. A session keeps what has
+arrived when a request breaks off, says how much that is when asked, and takes no byte twice.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bench.sink.http_server import Answer, Collected, Intake, Request
 
 _SESSIONS = "/upload/session/"
 _JSON = {"Content-Type": "application/json; charset=UTF-8"}
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-")
 _BUCKET = re.compile(r"(?:/upload)?/storage/v1/b/([^/]+)(?:/o(?:/(.+))?)?")
 
 
@@ -24,12 +26,13 @@ class GcsCalls:
 
     def __init__(self, buckets: Buckets) -> None:
         self._buckets = buckets
-        self._sessions: dict[str, tuple[str, str, Digests]] = {}
+        self._sessions: dict[str, _Session] = {}
+        self.session_bytes = 0
 
     def intake(self, request: Request) -> Intake:
         """Return the session's running digests for its content, and something that collects for everything else."""
         if request.path.startswith(_SESSIONS) and request.method in ("PUT", "POST"):  # Google's Go client posts
-            return self._sessions[request.path][2]
+            return _Rest(self, self._sessions[request.path], request)
         return Collected()
 
     def answer(self, request: Request) -> Answer:
@@ -69,7 +72,7 @@ class GcsCalls:
         if request.query.get("uploadType") == "resumable":
             name = json.loads(request.body or b"{}").get("name") or request.query["name"]
             path = f"{_SESSIONS}{len(self._sessions)}"
-            self._sessions[path] = (bucket, name, Digests())
+            self._sessions[path] = _Session(bucket, name)
             return Answer(headers={"Location": f"http://{request.headers['host']}{path}"})
         resource, content = _parts(request)
         digests = Digests()
@@ -77,13 +80,17 @@ class GcsCalls:
         return self._store(bucket, resource.get("name") or request.query["name"], digests)
 
     def _continue(self, request: Request) -> Answer:
-        bucket, name, digests = self._sessions[request.path]
+        session = self._sessions.get(request.path)
+        if session is None:
+            return Answer(status=410, headers=_JSON, body=b'{"error": {"code": 410, "message": "No such session"}}')
         if request.method == "DELETE":
-            return Answer(status=204)
+            del self._sessions[request.path]
+            return Answer(status=499, headers=_JSON, body=b'{"error": {"code": 499, "message": "Cancelled"}}')
+        digests = session.digests
         total = request.headers.get("content-range", "").rpartition("/")[2]
         if total in ("", str(digests.size_bytes)):
-            return self._store(bucket, name, digests)
-        kept = {"Range": f"bytes=0-{digests.size_bytes - 1}"}
+            return self._store(session.bucket, session.name, digests)
+        kept = {"Range": f"bytes=0-{digests.size_bytes - 1}"} if digests.size_bytes else {}
         if request.headers.get("x-guploader-no-308") == "yes":  # how Google's Go client, and so rclone, asks for it
             return Answer(headers=kept | {"X-Http-Status-Code-Override": "308"})
         return Answer(status=308, headers=kept)
@@ -93,6 +100,31 @@ class GcsCalls:
         stored = StoredObject(key=name, size_bytes=digests.size_bytes, etag=md5.hex(), md5=md5, crc32c=digests.crc32c)
         self._buckets.bucket(bucket).put(stored)
         return _json(_resource(bucket, stored))
+
+
+class _Session:
+    """A resumable session: where it leads, and what has arrived."""
+
+    def __init__(self, bucket: str, name: str) -> None:
+        self.bucket = bucket
+        self.name = name
+        self.digests = Digests()
+
+
+class _Rest:
+    """Takes in what a session lacks, of a body that begins where its `Content-Range` says."""
+
+    def __init__(self, calls: GcsCalls, session: _Session, request: Request) -> None:
+        self._calls = calls
+        self._session = session
+        match = _CONTENT_RANGE.match(request.headers.get("content-range", ""))
+        self._position = int(match[1]) if match else session.digests.size_bytes
+
+    def update(self, data: bytes) -> None:
+        self._calls.session_bytes += len(data)
+        known_bytes = max(0, self._session.digests.size_bytes - self._position)
+        self._position += len(data)
+        self._session.digests.update(data[known_bytes:])
 
 
 def _parts(request: Request) -> tuple[dict[str, Any], memoryview]:

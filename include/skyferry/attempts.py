@@ -16,7 +16,7 @@ from tenacity import (
 )
 from tenacity.wait import wait_random_exponential
 
-from skyferry.errors import RetryableError
+from skyferry.errors import RetryableError, ThrottledError
 
 MAX_ATTEMPTS = 5
 """Attempts at one request; the task's own retries begin anew after them."""
@@ -50,10 +50,13 @@ class Attempts:
         self,
         function: Callable[[], Awaitable[_Result]],
         *,
-        on: type[RetryableError] = RetryableError,
+        on: type[RetryableError] | tuple[type[RetryableError], ...] = RetryableError,
         takes_long: bool = False,
     ) -> _Result:
-        """Return what the function returns, calling it again while it raises the error named by `on`.
+        """Return what the function returns, calling it again while it raises an error named by `on`.
+
+        A store that only asks for fewer requests fails nothing: such a call does not count as an attempt, and the next
+        one waits for the store's pace (`skyferry.store_pace`), which also says when a store is lost.
 
         Args:
             takes_long: The work takes longer than `MAX_SECONDS` when nothing is wrong; only the attempts are counted.
@@ -63,8 +66,20 @@ class Attempts:
         """
         started = time.monotonic()
         failed: list[RetryableError] = []
+
+        async def ask_past_throttling() -> _Result:
+            nonlocal started
+            while True:
+                try:
+                    return await function()
+                except on as error:
+                    if not _is_paced(error):
+                        raise
+                    self.count(error)
+                    started = time.monotonic()
+
         try:
-            return await function()
+            return await ask_past_throttling()
         except on as error:
             failed.append(error)
         # Retrying is prepared only now: it costs more than handing a small object's request on does.
@@ -81,7 +96,7 @@ class Attempts:
         async def attempt() -> _Result:  # tenacity awaits what is declared async, and a lambda is not
             if failed:
                 raise failed.pop()  # the attempt that was made above, which decides on the wait before the next one
-            return await function()
+            return await ask_past_throttling()
 
         return await retrying(attempt)
 
@@ -92,6 +107,10 @@ class Attempts:
 
     def _count(self, state: RetryCallState) -> None:
         self.count(state.outcome.exception() if state.outcome else None)
+
+
+def _is_paced(error: RetryableError) -> bool:
+    return isinstance(error, ThrottledError) and error.is_paced
 
 
 def _wait_seconds(state: RetryCallState) -> float:

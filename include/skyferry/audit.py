@@ -9,17 +9,22 @@ receipt has too, or when every one is to be read. All differences go to a record
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
 from skyferry.checksums import ALGORITHMS, PREFERENCE
+from skyferry.detect.queue_route import QueueRoute
 from skyferry.errors import PermanentError, RequestError, TransferError, TransferIncompleteError, printable
 from skyferry.evidence import Comparer
 from skyferry.objects import ObjectInfo
+from skyferry.paced_store import paced_stores
+from skyferry.queue_receipts import ReceiptChoice
+from skyferry.queue_report import RECEIPTS_FOLDER
 from skyferry.records import Outcome, Receipt
 from skyferry.request import TransferRequest
 from skyferry.stages import last_receipts, open_state
@@ -124,20 +129,66 @@ async def audit_run(
         RequestError: The run has no records to compare with.
         TransferError: The state folder or the destination cannot be used.
     """
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.destination_location, request.destination_conn_id) as destination,
     ):
         await Attempts().call(destination.check_bucket)
-        folder = await _new_folder(records)
-        writer = RecordWriter(
-            records, lambda number: f"{folder}{number:05d}.ndjson", rows_per_record=_DIFFERENCES_PER_RECORD
-        )
-        auditor = _Auditor(destination, writer, reads_back=reads_back)
+        findings = await _new_findings(records)
+        auditor = _Auditor(destination, findings, reads_back=reads_back)
         async for receipts in _copies(records, run):
             await auditor.audit(receipts)
-        await writer.flush()
-        return auditor.result(run, request.destination, records=records.url(folder))
+        return await findings.result(run, request.destination)
+
+
+async def audit_consumption(
+    routes: Sequence[QueueRoute],
+    *,
+    run: Run,
+    open_store: StoreOpener,
+    state: Location,
+    state_conn_id: str,
+    reads_back: bool = False,
+) -> Audit:
+    """Compare the copies of a run that consumed a queue with its receipts; otherwise as `audit_run`.
+
+    Where it copied several versions of an object, the last one is looked for; what it deleted later is left out. The
+    receipts of each route are sorted out on disk, so memory is flat.
+
+    Args:
+        routes: Those the run worked for, with the destinations they had then.
+
+    Raises:
+        TransferError: The state folder or a destination cannot be used.
+    """
+    open_store = paced_stores(open_store, [route.request for route in routes])
+    async with open_state(open_store, state, state_conn_id, run) as records:
+        findings = await _new_findings(records)
+        for route in routes:
+            request = route.request
+            with ReceiptChoice() as choice:
+                async for row in records.rows(f"{RECEIPTS_FOLDER}{route.id}/"):
+                    choice.offer(row)
+                async with open_store(request.destination_location, request.destination_conn_id) as destination:
+                    await Attempts().call(destination.check_bucket)
+                    auditor = _Auditor(destination, findings, reads_back=reads_back)
+                    for receipts in _in_parts(choice.standing()):
+                        await auditor.audit(receipts)
+        return await findings.result(run, ", ".join(dict.fromkeys(route.request.destination for route in routes)))
+
+
+def _in_parts(receipts: Iterator[Receipt]) -> Iterator[list[Receipt]]:
+    while part := list(itertools.islice(receipts, _OBJECTS_AT_ONCE)):
+        yield part
+
+
+async def _new_findings(records: StateFolder) -> _Findings:
+    folder = await _new_folder(records)
+    writer = RecordWriter(
+        records, lambda number: f"{folder}{number:05d}.ndjson", rows_per_record=_DIFFERENCES_PER_RECORD
+    )
+    return _Findings(writer, records.url(folder))
 
 
 async def _new_folder(records: StateFolder) -> str:
@@ -161,15 +212,49 @@ async def _copies(records: StateFolder, run: Run) -> AsyncIterator[list[Receipt]
 
 
 @dataclass(slots=True)
-class _Auditor:
-    destination: Store
+class _Findings:
+    """What was found until now; all differences go to a record."""
+
     writer: RecordWriter
-    reads_back: bool
+    records_url: str
     audited: int = 0
     rewritten: int = 0
     confirmed_by: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
+
+    async def keep(self, difference: Difference) -> None:
+        """Take in one object that is not as its receipt says."""
+        self.kinds[difference.kind] += 1
+        if len(self.differences) < MAX_DIFFERENCES:
+            self.differences.append(difference.text)
+        await self.writer.add(difference.to_json())
+
+    async def result(self, run: Run, destination: str) -> Audit:
+        """Write the rest, and return what was found."""
+        await self.writer.flush()
+        return Audit(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            state="failed" if self.kinds else "success",
+            destination=destination,
+            objects_audited=self.audited,
+            objects_confirmed=self.confirmed_by.total(),
+            objects_rewritten=self.rewritten,
+            confirmed_by=dict(self.confirmed_by),
+            differences_by_kind=dict(self.kinds),
+            differences=tuple(self.differences),
+            records=self.records_url if self.kinds else "",
+        )
+
+
+@dataclass(slots=True)
+class _Auditor:
+    """Looks at the copies in one destination."""
+
+    destination: Store
+    findings: _Findings
+    reads_back: bool
     attempts: Attempts = field(default_factory=Attempts)
     budget: ByteBudget = field(default_factory=lambda: ByteBudget(_BUDGET_BYTES))
 
@@ -179,8 +264,8 @@ class _Auditor:
             some = receipts[start : start + _OBJECTS_AT_ONCE]
             for difference in await asyncio.gather(*(self._look_at(receipt) for receipt in some)):
                 if difference is not None:
-                    await self._keep(difference)
-        self.audited += len(receipts)
+                    await self.findings.keep(difference)
+        self.findings.audited += len(receipts)
 
     async def _look_at(self, receipt: Receipt) -> Difference | None:
         url = self.destination.url(receipt.destination_key)
@@ -195,8 +280,8 @@ class _Auditor:
             seen = f"{found.size_bytes:,} bytes, {_digests_text(found)}"
             expected = f"{receipt.size_bytes:,} bytes, {_first(dict(receipt.checksums))}"
             return _difference("other_content", receipt, f"{url} has other content ({seen}); expected {expected}")
-        self.confirmed_by[proof] += 1
-        self.rewritten += bool(receipt.destination_etag) and found.etag != receipt.destination_etag
+        self.findings.confirmed_by[proof] += 1
+        self.findings.rewritten += bool(receipt.destination_etag) and found.etag != receipt.destination_etag
         return None
 
     async def _proof(self, found: ObjectInfo, receipt: Receipt) -> str | None:
@@ -212,28 +297,6 @@ class _Auditor:
         comparer = Comparer(self.destination, self.destination, budget=self.budget, attempts=self.attempts)
         read = await comparer.read_digests(self.destination, found, usable)
         return READBACK if all(read[name] == receipt.checksums[name] for name in usable) else None
-
-    async def _keep(self, difference: Difference) -> None:
-        self.kinds[difference.kind] += 1
-        if len(self.differences) < MAX_DIFFERENCES:
-            self.differences.append(difference.text)
-        await self.writer.add(difference.to_json())
-
-    def result(self, run: Run, destination: str, *, records: str) -> Audit:
-        """Return what was found."""
-        return Audit(
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-            state="failed" if self.kinds else "success",
-            destination=destination,
-            objects_audited=self.audited,
-            objects_confirmed=self.confirmed_by.total(),
-            objects_rewritten=self.rewritten,
-            confirmed_by=dict(self.confirmed_by),
-            differences_by_kind=dict(self.kinds),
-            differences=tuple(self.differences),
-            records=records if self.kinds else "",
-        )
 
 
 def _difference(kind: str, receipt: Receipt, text: str) -> Difference:

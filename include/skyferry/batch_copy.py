@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from skyferry.attempts import Attempts
 from skyferry.batch_tally import BatchResult, BatchTally
@@ -37,6 +38,7 @@ from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.request import OnConflict
 from skyferry.state import RecordWriter, StateFolder
 from skyferry.stores.base import Store
+from skyferry.upload_records import UploadRecords
 
 MEMORY_BUDGET_BYTES = 96 * 2**20
 """Content held in memory by one task; the stores' clients hold about as much again in buffers."""
@@ -75,6 +77,7 @@ class BatchCopier:
         notifier: Told of every copy of a move before its source is let go; None when nobody is.
         release: Takes a source version away once its copy is on record; by default it is deleted.
         tally: Kept up to date while the copier works; one of its own by default.
+        uploads: Where large objects on their way are remembered; by default they are not.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class BatchCopier:
         notifier: Notifier | None = None,
         release: Callable[[ObjectInfo], Awaitable[bool]] | None = None,
         tally: BatchTally | None = None,
+        uploads: UploadRecords | None = None,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -97,6 +101,7 @@ class BatchCopier:
         self._notifier = notifier
         self._release = release or source.delete_object
         self._attempt = attempt
+        self._uploads = uploads
         self._budget = budget or ByteBudget(MEMORY_BUDGET_BYTES)
         self._large_objects = asyncio.Semaphore(MAX_LARGE_OBJECTS)
         # Two workers may write for one attempt (one of them cut off); the token keeps their records apart.
@@ -159,17 +164,21 @@ class BatchCopier:
         """Yield receipts as they come; the next object starts as soon as one ends."""
         waiting = iter(planned)
         tasks: set[asyncio.Task[Receipt]] = set()
+        # `asyncio.wait` would touch every task under way for each one that ends.
+        finished: asyncio.Queue[asyncio.Task[Receipt]] = asyncio.Queue()
         try:
             while True:
                 if self._has_lost_a_store():
                     waiting = iter(())
                 while len(tasks) < self._options.max_objects_in_flight and (item := next(waiting, None)) is not None:
-                    tasks.add(asyncio.create_task(self._copy_one(item, done.get(item.source.key))))
+                    task = asyncio.create_task(self._copy_one(item, done.get(item.source.key)))
+                    task.add_done_callback(finished.put_nowait)
+                    tasks.add(task)
                 if not tasks:
                     return
-                finished, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in finished:
-                    yield task.result()
+                task = await finished.get()
+                tasks.discard(task)
+                yield task.result()
         finally:
             for task in tasks:
                 task.cancel()
@@ -192,14 +201,13 @@ class BatchCopier:
             known = as_transfer_error(error, f"copying {self._source.url(planned.source.key)}")
             receipt = replace(receipt_of(planned, Outcome.FAILED, str(known)), wrong_etag=copier.wrong_etag)
             self._tally.add_failure(receipt, known)
-        return replace(
-            self._finished(receipt),
-            retries=attempts.retries or receipt.retries,
-            seconds=round(time.monotonic() - started, 3),
+        return self._finished(
+            receipt, retries=attempts.retries or receipt.retries, seconds=round(time.monotonic() - started, 3)
         )
 
-    def _finished(self, receipt: Receipt) -> Receipt:
-        return replace(receipt, attempt=self._attempt, finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+    def _finished(self, receipt: Receipt, **measured: Any) -> Receipt:
+        finished_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return replace(receipt, attempt=self._attempt, finished_at=finished_at, **measured)
 
     async def _delete_sources(self, receipts: list[Receipt]) -> None:
         """Tell of the copies that are on record, and take their sources away."""
@@ -309,6 +317,7 @@ class _ObjectCopier:
             reads_back=self._options.reads_back,
             budget=batch._budget,
             attempts=attempts,
+            uploads=batch._uploads,
         )
         self._comparer = Comparer(
             self._source,
@@ -434,4 +443,5 @@ def _copied(planned: PlannedObject, transferred: Transferred) -> Receipt:
         source_verified_by=transferred.source_verified_by,
         lost=transferred.lost,
         was_there=transferred.was_there,
+        resumed_bytes=transferred.resumed_bytes,
     )

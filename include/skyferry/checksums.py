@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from awscrt import checksums as crt
@@ -23,6 +24,15 @@ _CRC_FUNCTIONS: Mapping[str, tuple[Callable[[bytes, int], int], int]] = {
     "crc64nvme": (crt.crc64nvme, 8),
 }
 _HASH_NAMES = frozenset({"md5", "sha1", "sha256"})
+
+_COMBINERS: Mapping[str, Callable[[int, int, int], int]] = {
+    "crc32": crt.combine_crc32,
+    "crc32c": crt.combine_crc32c,
+    "crc64nvme": crt.combine_crc64nvme,
+}
+
+COMBINABLE = frozenset(_COMBINERS)
+"""Algorithms whose digest of a whole follows from the digests of its parts; MD5 and the SHAs need every byte."""
 
 ALGORITHMS = frozenset(_CRC_FUNCTIONS) | _HASH_NAMES
 """Every algorithm `ContentDigests` computes."""
@@ -121,6 +131,27 @@ def composite_etag(part_md5s: Iterable[str]) -> str:
     """Return S3's etag for parts with these MD5s (hex), in their order."""
     digests = [bytes.fromhex(md5) for md5 in part_md5s]
     return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartDigests:
+    """Size and digests (lower-case hex by algorithm) of one part of a content."""
+
+    size_bytes: int
+    digests: Mapping[str, str]
+
+
+def combined_digests(parts: Iterable[PartDigests], algorithms: Iterable[str]) -> dict[str, str]:
+    """Return algorithm to digest of the whole content, from the digests of its parts in their order.
+
+    Args:
+        algorithms: Names out of `COMBINABLE`; every part has them.
+    """
+    values = dict.fromkeys(sorted(algorithms), 0)
+    for part in parts:
+        for name in values:
+            values[name] = _COMBINERS[name](values[name], int(part.digests[name], 16), part.size_bytes)
+    return {name: value.to_bytes(_CRC_FUNCTIONS[name][1], "big").hex() for name, value in values.items()}
 
 
 async def digest(body: bytes, algorithms: Iterable[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@
     │   ├── ConnectionLostError        no answer, a broken answer, a 5xx answer
     │   ├── AirflowUnreachableError    Airflow's API server did not answer, or not as Airflow does
     │   ├── SizeMismatchError          fewer or more bytes arrived than the store announced
+    │   ├── UploadLostError            a large object on its way is gone from the store; it begins anew
     │   └── ChecksumMismatchError      the bytes that arrived are not the bytes that were stored
     ├── PermanentError                 the same attempt fails again until somebody changes something
     │   ├── RequestError               a parameter of the transfer is wrong
@@ -71,6 +72,8 @@ def printable(text: str) -> str:
 
     Keys are data from strangers; a line feed or a terminal escape in one must not forge a log line.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape").decode("ascii")
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -84,7 +87,14 @@ class RetryableError(TransferError):
 
 
 class ThrottledError(RetryableError):
-    """The store asked for fewer requests."""
+    """The store asked for fewer requests.
+
+    Attributes:
+        is_paced: The next request waits until the store may be asked again, so it is to be made at once, and does not
+            count as an attempt.
+    """
+
+    is_paced: bool = False
 
 
 class ConnectionLostError(RetryableError):
@@ -97,6 +107,10 @@ class AirflowUnreachableError(RetryableError):
 
 class SizeMismatchError(RetryableError):
     """Another number of bytes arrived than the store announced."""
+
+
+class UploadLostError(RetryableError):
+    """The store no longer holds the parts of an upload: somebody ended it; the object begins anew."""
 
 
 class ChecksumMismatchError(RetryableError):

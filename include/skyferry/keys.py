@@ -168,7 +168,8 @@ def _check_azure(key: str, key_bytes: bytes) -> str:
     reason = _too_long(len(key.encode("utf-16-le")) // 2, "characters")
     if reason:
         return reason
-    odd = next((character for character in key if _is_refused_by_azure(character)), None)
+    is_plain = key.isascii() and key.isprintable()
+    odd = None if is_plain else next((character for character in key if _is_refused_by_azure(character)), None)
     if odd is not None:
         return f"Azure does not allow the character U+{ord(odd):04X}"
     if "\\" in key:

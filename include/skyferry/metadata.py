@@ -21,6 +21,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from skyferry.errors import printable
 from skyferry.objects import ObjectMetadata
@@ -78,13 +79,13 @@ def fit_metadata(metadata: ObjectMetadata, kind: str) -> tuple[ObjectMetadata, t
     if rules is None:
         return ObjectMetadata(), _all_lost(metadata)
     fitted = _Fitted(losses=list(metadata.withheld))
-    headers = _fit_headers(metadata, rules, fitted)
+    headers: dict[str, Any] = dict(_fit_headers(metadata, rules, fitted))
     tags = _fit_tags(metadata.tags, rules, fitted)
     user = _fit_user(metadata.user, rules, fitted)
     kept = _kept_entry(fitted, rules.max_user_bytes - _SPARE_BYTES - _size_bytes(user))
     if kept:
         user[KEPT_ENTRY] = kept
-    return _with_headers(ObjectMetadata(user=user, tags=tags), headers), tuple(fitted.losses)
+    return ObjectMetadata(user=user, tags=tags, **headers), tuple(fitted.losses)
 
 
 def restore_metadata(metadata: ObjectMetadata) -> ObjectMetadata:
@@ -93,6 +94,8 @@ def restore_metadata(metadata: ObjectMetadata) -> ObjectMetadata:
     What stands in the object's own metadata wins over what was kept: somebody set it after the copy. A reserved entry
     that we did not write like this is left out; it never fails a transfer.
     """
+    if not any(map(_is_reserved, metadata.user)):
+        return metadata
     own = {key: value for key, value in metadata.user.items() if not _is_reserved(key)}
     kept = _parse_kept(next((value for key, value in metadata.user.items() if key.lower() == KEPT_ENTRY), ""))
     kept_user = {key: value for key, value in kept["user"].items() if not _is_reserved(key)}
@@ -222,7 +225,7 @@ def _size_bytes(entries: Mapping[str, str]) -> int:
 
 def _is_one_line(text: str) -> bool:
     """Return whether a text holds no control character but tab, and no half of a surrogate pair."""
-    return not any(
+    return text.isprintable() or not any(
         character != "\t" and unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text
     )
 

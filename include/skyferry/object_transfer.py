@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
-from skyferry.checksums import ContentDigests, digest
+from skyferry.checksums import digest
 from skyferry.errors import (
     ChecksumMismatchError,
     ConnectionLostError,
@@ -23,27 +22,32 @@ from skyferry.errors import (
     SourceChangedError,
     SourceMissingError,
     TransferError,
+    UploadLostError,
 )
 from skyferry.evidence import Comparer, needs_source_note, source_note, with_source_note
 from skyferry.metadata import fit_metadata, restore_metadata
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.part_sender import PartSender
 from skyferry.records import PlannedObject
-from skyferry.stores.base import Capabilities, EtagDigest, Store, Upload
+from skyferry.stores.base import Capabilities, Store, Upload
+from skyferry.upload_records import UploadGoal, UploadRecords
+from skyferry.upload_session import UploadSession
 from skyferry.verification import holds_content, source_algorithms, verify_destination, verify_source
 
 SMALL_OBJECT_BYTES = 8 * 2**20
 """Objects up to this size travel whole; the part size of larger ones begins here. One part of this size costs S3,
 Azure and GCS one request each, and 12 of them fill the memory budget."""
 
-PARTS_IN_FLIGHT = 6
-"""Parts of one large object under way at once; enough to cover a round trip of 40 ms at 1 GB/s with 8 MiB parts."""
-
 _BASE_ALGORITHMS = frozenset({"crc32c"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred:
-    """One object that arrived and was proven."""
+    """One object that arrived and was proven.
+
+    Attributes:
+        resumed_bytes: What earlier attempts had sent, and this one did not send again.
+    """
 
     committed: ObjectInfo
     digests: Mapping[str, str]
@@ -51,6 +55,7 @@ class Transferred:
     source_verified_by: str
     lost: tuple[str, ...]
     was_there: bool
+    resumed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,33 +92,44 @@ class ObjectTransfer:
         reads_back: Read every object back from the destination, whatever the store's answer proves.
         budget: Bounds the bytes in memory over all objects under way.
         attempts: Retries single requests and counts the retries.
+        uploads: Where large objects on their way are remembered; None for nowhere.
     """
 
     def __init__(
-        self, source: Store, destination: Store, *, reads_back: bool, budget: ByteBudget, attempts: Attempts
+        self,
+        source: Store,
+        destination: Store,
+        *,
+        reads_back: bool,
+        budget: ByteBudget,
+        attempts: Attempts,
+        uploads: UploadRecords | None = None,
     ) -> None:
         self._source = source
         self._destination = destination
         self._reads_back = reads_back
         self._budget = budget
         self._attempts = attempts
+        self._uploads = uploads
         self._comparer = Comparer(source, destination, budget=budget, attempts=attempts)
 
     async def transfer(self, planned: PlannedObject) -> Transferred:
         """Copy the planned version to the planned key.
 
         Costs one read and one write for a small object, plus a second read where no checksum proves the first one, and
-        a read of the destination where its answer proves nothing.
+        a read of the destination where its answer proves nothing. A large object that an earlier attempt left half-sent
+        costs the parts that are missing; parts that are there are read again only for digests that cannot be combined.
 
         Raises:
             SourceChangedError, SourceMissingError: The planned version is not there any more; plan again.
             DestinationChangedError: The key holds other content than was planned for, and was left alone.
             ChecksumMismatchError: Bytes changed on the way, in every attempt; the wrong ones are nowhere to be seen.
         """
+        resumed_bytes = 0
         if planned.source.size_bytes <= SMALL_OBJECT_BYTES:
             content, committed, was_there = await self._transfer_small(planned)
         else:
-            content, committed, was_there = await self._transfer_large(planned)
+            content, committed, was_there, resumed_bytes = await self._transfer_large(planned)
         verified_by = await verify_destination(
             self._destination,
             committed,
@@ -128,10 +144,13 @@ class ObjectTransfer:
             source_verified_by=content.source_verified_by,
             lost=content.lost,
             was_there=was_there,
+            resumed_bytes=resumed_bytes,
         )
 
-    def _algorithms(self, info: ObjectInfo) -> frozenset[str]:
-        return _BASE_ALGORITHMS | self._destination.capabilities.digests | source_algorithms(self._source, info)
+    def _algorithms(self, info: ObjectInfo, *, in_parts: bool = False) -> frozenset[str]:
+        destination = self._destination.capabilities
+        needed = destination.commit_digests if in_parts else destination.digests
+        return _BASE_ALGORITHMS | needed | source_algorithms(self._source, info)
 
     def _content(self, info: ObjectInfo, digests: Mapping[str, str], source_verified_by: str) -> _Content:
         metadata, lost = fit_metadata(restore_metadata(info.metadata or ObjectMetadata()), self._destination.kind)
@@ -210,30 +229,39 @@ class ObjectTransfer:
 
     # Large objects
 
-    async def _transfer_large(self, planned: PlannedObject) -> tuple[_Content, Committed, bool]:
+    async def _transfer_large(self, planned: PlannedObject) -> tuple[_Content, Committed, bool, int]:
         info = await self._attempts.call(lambda: self._stat_pinned(planned.source))
-        metadata = self._content(info, {}, "").metadata
-        part_bytes = part_size_bytes(info.size_bytes, self._destination.capabilities)
+        session = UploadSession(self._destination, self._goal(planned, info), self._uploads)
 
         async def attempt() -> tuple[_Content, Committed, bool]:
-            upload = await self._destination.start_upload(
-                planned.destination_key,
-                size_bytes=info.size_bytes,
-                part_bytes=part_bytes,
-                metadata=metadata,
-                replaces=planned.replaces,
-            )
+            upload = await session.open()
             try:
-                content = await self._send(info, upload, part_bytes)
-                return await self._commit(upload, planned, content)
-            except BaseException:
-                await asyncio.shield(upload.abort())
+                content = await self._send(info, upload, session)
+                committed, was_there = await self._commit(upload, planned, content)
+            except BaseException as error:
+                await asyncio.shield(session.pause(error))
                 raise
+            await asyncio.shield(session.finish(is_ours=not was_there))
+            return content, committed, was_there
 
-        # Where parts can be sent again one by one, only wrong content is a reason to begin anew.
+        # Where parts can be sent again one by one, a lost request is no reason to send the rest again.
         in_order = self._destination.capabilities.parts_in_order
-        on = RetryableError if in_order else ChecksumMismatchError
-        return await self._attempts.call(attempt, on=on, takes_long=True)
+        on = (RetryableError,) if in_order else (ChecksumMismatchError, UploadLostError)
+        try:
+            return *await self._attempts.call(attempt, on=on, takes_long=True), session.kept_bytes
+        finally:
+            await asyncio.shield(session.close())
+
+    def _goal(self, planned: PlannedObject, info: ObjectInfo) -> UploadGoal:
+        return UploadGoal(
+            source=self._source.url(info.key),
+            info=info,
+            destination=self._destination.url(planned.destination_key),
+            key=planned.destination_key,
+            part_bytes=part_size_bytes(info.size_bytes, self._destination.capabilities),
+            metadata=self._content(info, {}, "").metadata,
+            replaces=planned.replaces,
+        )
 
     async def _stat_pinned(self, pinned: ObjectInfo) -> ObjectInfo:
         info = await self._source.stat(pinned.key)
@@ -245,12 +273,22 @@ class ObjectTransfer:
             )
         return info
 
-    async def _send(self, info: ObjectInfo, upload: Upload, part_bytes: int) -> _Content:
-        """Send all parts and prove that what was read is the source's."""
+    async def _send(self, info: ObjectInfo, upload: Upload, session: UploadSession) -> _Content:
+        """Send all parts the store does not hold, and prove that what was read is the source's."""
         etag_digest = None if source_algorithms(self._source, info) else await self._source.etag_digest(info)
-        sender = _PartSender(self, info, upload, part_bytes=part_bytes, etag_digest=etag_digest)
+        sender = PartSender(
+            self._source,
+            info,
+            upload,
+            session,
+            capabilities=self._destination.capabilities,
+            algorithms=self._algorithms(info, in_parts=True),
+            etag_digest=etag_digest,
+            budget=self._budget,
+            attempts=self._attempts,
+        )
         await sender.send_all()
-        digests = sender.digests.hexdigests()
+        digests = sender.hexdigests()
 
         async def read_again() -> str:
             return (await self._comparer.read_digests(self._source, info, _BASE_ALGORITHMS))["crc32c"]
@@ -264,83 +302,13 @@ class ObjectTransfer:
         )
         return self._content(info, digests, proof)
 
-    async def _commit(
-        self, upload: Upload, planned: PlannedObject, content: _Content
-    ) -> tuple[_Content, Committed, bool]:
+    async def _commit(self, upload: Upload, planned: PlannedObject, content: _Content) -> tuple[Committed, bool]:
         try:
-            return content, await self._commit_upload(upload, content), False
-        except (DestinationChangedError, ConnectionLostError) as conflict:
-            settled = await self._settle(conflict, planned, content)
-            await upload.abort()
-            return content, settled, True
+            return await self._commit_upload(upload, content), False
+        except (DestinationChangedError, ConnectionLostError, UploadLostError) as conflict:
+            return await self._settle(conflict, planned, content), True
 
     async def _commit_upload(self, upload: Upload, content: _Content) -> Committed:
         if self._destination.capabilities.parts_in_order:
             return await upload.commit(content.digests)  # the stream that carried the parts broke off with the answer
         return await self._attempts.call(lambda: upload.commit(content.digests))
-
-
-class _PartSender:
-    """Sends the parts of one object: reads run ahead, digests are fed in order, writes follow as the store allows."""
-
-    def __init__(
-        self,
-        transfer: ObjectTransfer,
-        info: ObjectInfo,
-        upload: Upload,
-        *,
-        part_bytes: int,
-        etag_digest: EtagDigest | None,
-    ) -> None:
-        self._transfer = transfer
-        self._info = info
-        self._upload = upload
-        self._part_bytes = part_bytes
-        self._etag_digest = etag_digest
-        self._capabilities = transfer._destination.capabilities
-        self.digests = ContentDigests(transfer._algorithms(info))
-
-    async def send_all(self) -> None:
-        """Send every part; the first error cancels the others."""
-        in_flight = asyncio.Semaphore(PARTS_IN_FLIGHT)
-        turn: asyncio.Event | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                for index in range(-(-self._info.size_bytes // self._part_bytes)):
-                    size_bytes = min(self._part_bytes, self._info.size_bytes - index * self._part_bytes)
-                    await in_flight.acquire()
-                    # Parts take memory in their order: the one whose turn it is always has its own.
-                    await self._transfer._budget.acquire(size_bytes)
-                    my_turn, turn = turn, asyncio.Event()
-                    task = group.create_task(self._send_part(index, size_bytes, my_turn, turn))
-                    # Not in the task itself: one that is cancelled before it begins would never give back.
-                    task.add_done_callback(partial(self._give_back, in_flight, size_bytes))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-
-    def _give_back(self, in_flight: asyncio.Semaphore, size_bytes: int, _task: asyncio.Task[None]) -> None:
-        self._transfer._budget.release(size_bytes)
-        in_flight.release()
-
-    async def _send_part(
-        self, index: int, size_bytes: int, my_turn: asyncio.Event | None, next_turn: asyncio.Event
-    ) -> None:
-        start_byte = index * self._part_bytes
-        body = await self._transfer._attempts.call(
-            lambda: self._transfer._source.read_range(self._info, start_byte, size_bytes)
-        )
-        if my_turn is not None:
-            await my_turn.wait()
-        await asyncio.to_thread(self._take_in, body)
-        if self._capabilities.parts_in_order:
-            await self._upload.put_part(index, body, await digest(body, self._capabilities.part_digests))
-            next_turn.set()
-            return
-        next_turn.set()
-        part_digests = await digest(body, self._capabilities.part_digests)
-        await self._transfer._attempts.call(lambda: self._upload.put_part(index, body, part_digests))
-
-    def _take_in(self, body: bytes) -> None:
-        self.digests.update(body)
-        if self._etag_digest is not None:
-            self._etag_digest.update(body)

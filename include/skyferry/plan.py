@@ -6,12 +6,9 @@ is looked at closer, many objects at a time, in order.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
@@ -30,6 +27,7 @@ from skyferry.key_order import key_bytes, list_in_key_order
 from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, map_key
 from skyferry.object_transfer import SMALL_OBJECT_BYTES, part_size_bytes
 from skyferry.objects import ObjectInfo
+from skyferry.ordered_work import map_in_order
 from skyferry.records import Action, PlannedObject
 from skyferry.refusals import ARCHIVED, CONFLICT, LANDS_IN_SOURCE, NOT_AN_OBJECT, refusal_of
 from skyferry.request import TransferRequest
@@ -39,9 +37,6 @@ from skyferry.urls import lands_in_source
 
 _LOOKS_IN_FLIGHT = 64
 _MEMORY_BUDGET_BYTES = 96 * 2**20
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +94,7 @@ class Planner:
         """
         selection = await self._selection()
         pairs = self._pairs(selection)
-        async for decision in _map_in_order(pairs, self._decide, limit=_LOOKS_IN_FLIGHT):
+        async for decision in map_in_order(pairs, self._decide, limit=_LOOKS_IN_FLIGHT):
             yield decision
 
     async def decide_now(self, source_key: str) -> PlannedObject | None:
@@ -317,24 +312,6 @@ class _Follower:
         if self._current is not None and self._current.key.removeprefix(self._prefix) == relative_key:
             return self._current
         return None
-
-
-async def _map_in_order(
-    items: AsyncIterator[_Item], function: Callable[[_Item], Coroutine[None, None, _Result]], *, limit: int
-) -> AsyncIterator[_Result]:
-    """Yield the function's results in the order of the items, working on up to `limit` of them at a time."""
-    tasks: deque[asyncio.Task[_Result]] = deque()
-    try:
-        async for item in items:
-            tasks.append(asyncio.create_task(function(item)))
-            if len(tasks) >= limit:
-                yield await tasks.popleft()
-        while tasks:
-            yield await tasks.popleft()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _planned(pair: _Pair, action: Action, reason: str, *, evidence: str = "") -> PlannedObject:

@@ -46,6 +46,13 @@ ORDER BY ordinal
 """
 
 
+_STANDING = """
+SELECT receipt FROM receipts AS one WHERE weight >= :done AND NOT EXISTS (
+    SELECT 1 FROM receipts AS other WHERE other.key = one.key AND other.weight >= :done
+    AND (other.finished_at, other.ordinal) > (one.finished_at, one.ordinal))
+"""
+
+
 class ReceiptChoice:
     """The receipts of one route that count, so that each version of an object counts once; a context that ends it.
 
@@ -93,6 +100,14 @@ class ReceiptChoice:
         """Yield the receipts that count, in the order they came; without their retries, which `retries` has."""
         for (line,) in self._database.execute(_CHOSEN, {"failed": _FAILED, "gone": _GONE}):
             yield replace(Receipt.from_json(json.loads(line)), retries={})
+
+    def standing(self) -> Iterator[Receipt]:
+        """Yield the last copy of each object, unless it was deleted at the destination after that; in no order."""
+        self._database.execute("CREATE INDEX IF NOT EXISTS receipts_by_key ON receipts (key)")
+        for (line,) in self._database.execute(_STANDING, {"done": _DONE}):
+            receipt = Receipt.from_json(json.loads(line))
+            if receipt.outcome is Outcome.COPIED:
+                yield receipt
 
 
 def _repeats_retries(receipt: Receipt) -> bool:

@@ -27,7 +27,9 @@ from skyferry.state import Run, StateFolder
 
 _BEGUN = "queue/begun/"
 _CONSUMED = "queue/consumed/"
-_RECEIPTS = "queue/receipts/"
+RECEIPTS_FOLDER = "queue/receipts/"
+"""Below it a folder for each route."""
+
 _DELETES = "queue/deletes/"
 _REPORTS = "queue/reports/"
 
@@ -110,7 +112,7 @@ class ConsumptionReport(Report):
 
 def receipts_folder(route_id: str) -> str:
     """Return the folder of a route's receipts, those of all consumers and attempts."""
-    return f"{_RECEIPTS}{route_id}/"
+    return f"{RECEIPTS_FOLDER}{route_id}/"
 
 
 class QueueTotals:

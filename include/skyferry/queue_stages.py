@@ -22,8 +22,9 @@ from skyferry.detect.queue_route import QueueRoute
 from skyferry.detect.route_worker import RouteWorker
 from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
+from skyferry.paced_store import paced_stores
 from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
-from skyferry.stages import open_state, prepare_destination
+from skyferry.stages import open_state, prepare_destination, upload_records
 from skyferry.state import Run, StateFolder, StoreOpener
 from skyferry.urls import Location
 
@@ -69,6 +70,7 @@ async def consume_queue(
     """
     _check_ids(routes)
     records = QueueRecords(slot=slot, attempt=attempt)
+    open_store = paced_stores(open_store, [route.request for route in routes])
     async with AsyncExitStack() as stack:
         state_folder = await stack.enter_async_context(open_state(open_store, state, state_conn_id, run))
         await state_folder.write(records.begun, [{"slot": slot, "attempt": attempt}])
@@ -77,7 +79,7 @@ async def consume_queue(
             await Attempts().call(queue.create_if_missing)
         content = ByteBudget(MEMORY_BUDGET_BYTES)
         workers = [
-            await _open_worker(route, stack, open_store, state=state_folder, records=records, content=content)
+            await _open_worker(route, stack, open_store, run=run, state=state_folder, records=records, content=content)
             for route in routes
         ]
         consumer = QueueConsumer(
@@ -105,6 +107,7 @@ async def _open_worker(
     stack: AsyncExitStack,
     open_store: StoreOpener,
     *,
+    run: Run,
     state: StateFolder,
     records: QueueRecords,
     content: ByteBudget,
@@ -123,6 +126,7 @@ async def _open_worker(
         attempt=records.attempt,
         content=content,
         brake=DeletionBrake(state, records.deletes(route.id), max_deletes=route.max_deletes),
+        uploads=upload_records(state, run, request),
     )
 
 

@@ -100,6 +100,7 @@ class Receipt:
         kept_because: Why a move left the source where it was, although its content is at the destination.
         not_deleted_because: Why the last attempt of a move could not delete the source; the next one tries again.
         wrong_etag: The version of wrong content that a failed attempt left at the destination and could not remove.
+        resumed_bytes: What earlier attempts had sent, and the last one did not send again.
         was_there: The content had arrived before this attempt began (a retry after a kill).
         retries: Error class to number of attempts that followed it.
     """
@@ -124,6 +125,7 @@ class Receipt:
     not_deleted_because: str = ""
     wrong_etag: str = ""
     was_there: bool = False
+    resumed_bytes: int = 0
     retries: Mapping[str, int] = field(default_factory=dict)
     attempt: int = 1
     finished_at: str = ""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from skyferry.config_folder import read_model
 from skyferry.errors import RouteConfigError, RouteExistsError
+from skyferry.queue_groups import group_by_queue
 from skyferry.request import ID_PATTERN
-from skyferry.routes import Route, find_route, route_ids, routes_folder
-from skyferry.yaml_document import ConfigProblem, shown_path
+from skyferry.routes import Route, find_route, load_routes, route_ids, routes_folder
+from skyferry.yaml_document import ConfigProblem, read_yaml_file, shown_path
 
 _FILE_MODE = 0o644
 
@@ -20,14 +21,15 @@ _FILE_MODE = 0o644
 def check_route(route_id: str, text: str) -> tuple[Route | None, list[ConfigProblem]]:
     """Return the route that a file `<route_id>.yaml` with this text would be, or all that is wrong with it.
 
-    Nothing is kept. Texts above 64 KiB are refused.
+    Nothing is kept. Texts above 64 KiB are refused. A route that shares a queue with a registered one has to say the
+    same about it.
 
     Raises:
         RouteConfigError: The id cannot be one.
     """
     _check_id(route_id)
     with tempfile.TemporaryDirectory() as folder:
-        return _read(_write(Path(folder), route_id, text), named=Path(f"{route_id}.yaml"))
+        return _read(_write(Path(folder), route_id, text), named=Path(f"{route_id}.yaml"), beside=routes_folder())
 
 
 def register_route(route_id: str, text: str, *, replace_existing: bool = False, folder: Path | None = None) -> Route:
@@ -41,7 +43,8 @@ def register_route(route_id: str, text: str, *, replace_existing: bool = False, 
         replace_existing: There may be a route of this id already.
 
     Raises:
-        RouteConfigError: The id or the text is none of a route, or the folder cannot be written; nothing was changed.
+        RouteConfigError: The id or the text is none of a route, it says something else of its queue than another route
+            does, or the folder cannot be written; nothing was changed.
         RouteExistsError: There is a route of this id, and nobody said that it may be replaced.
     """
     _check_id(route_id)
@@ -51,7 +54,7 @@ def register_route(route_id: str, text: str, *, replace_existing: bool = False, 
         # Beside the routes, where nothing reads it: a link needs the same file system.
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".new-") as beside:
             written = _write(Path(beside), route_id, text)
-            route, problems = _read(written, named=file)
+            route, problems = _read(written, named=file, beside=file.parent)
             if route is None:
                 raise RouteConfigError("; ".join(str(problem) for problem in problems))
             if replace_existing:
@@ -107,9 +110,31 @@ def _write(folder: Path, route_id: str, text: str) -> Path:
     return file
 
 
-def _read(file: Path, *, named: Path) -> tuple[Route | None, list[ConfigProblem]]:
+def _read(file: Path, *, named: Path, beside: Path) -> tuple[Route | None, list[ConfigProblem]]:
     route, problems = read_model(file, Route)
+    if route is not None:
+        problems = _disagreements(route, file, beside)
+        route = None if problems else route
     return route, [replace(problem, file=shown_path(named)) for problem in problems]
+
+
+def _disagreements(route: Route, file: Path, folder: Path) -> list[ConfigProblem]:
+    """Return where a route says something else of its queue than the registered routes that read it too."""
+    if route.queue is None:
+        return []
+    others = [each for each in load_routes(folder)[0] if each.id != route.id]
+    _, found = group_by_queue([*others, route])
+    document = read_yaml_file(file)
+    return [
+        ConfigProblem(
+            file.name,
+            document.line_of(tuple(one.field.split("."))),
+            one.text
+            if one.route.id == route.id
+            else f"{one.field} is not what {one.route.id}.yaml says, which reads the same queue",
+        )
+        for one in found
+    ][:1]
 
 
 def _unwritable(file: Path, error: OSError) -> RouteConfigError:

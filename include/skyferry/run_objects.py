@@ -14,14 +14,15 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skyferry.records import Action, PlannedObject, Receipt
+from skyferry.queue_report import RECEIPTS_FOLDER
+from skyferry.records import Action, Outcome, PlannedObject, Receipt
+from skyferry.refusals import OTHER
 from skyferry.stages import last_receipts, open_state
 from skyferry.state import Run, StateFolder, StoreOpener, plan_folder
 from skyferry.urls import Location
 
 PENDING = "pending"
 BEGINNING = "0.0"
-_QUEUE_RECEIPTS = "queue/receipts/"
 _MAX_GROUPS_READ = 16
 """Of records, for one page: a filter that matches little must not read a whole run."""
 
@@ -35,7 +36,9 @@ class RunObject:
     """One object of a run.
 
     Attributes:
-        outcome: `copied`, `skipped`, `refused`, `failed`, or `pending` while the run is under way.
+        outcome: `copied`, `skipped`, `refused`, `failed`, `deleted` (the copy of an object that is gone), or `pending`
+            while the run is under way.
+        refusal: For what it was refused, a code of `skyferry.refusals`; empty if it was not.
         evidence: What proved that the destination had the content already.
     """
 
@@ -43,6 +46,7 @@ class RunObject:
     outcome: str
     reason: str
     size_bytes: int
+    refusal: str = ""
     destination_key: str = ""
     verified_by: str = ""
     source_verified_by: str = ""
@@ -146,7 +150,7 @@ async def _groups(records: StateFolder, *, is_finished: bool) -> list[_Group]:
     """Return the groups of the newest plan, in the order in which they are shown; none is read yet."""
     _, number = await records.plan_numbers()
     if not number:
-        names = await records.names(_QUEUE_RECEIPTS)
+        names = await records.names(RECEIPTS_FOLDER)
         return [_Group(records=records, folder="", is_finished=is_finished, record=name) for name in names]
     folder = plan_folder(number)
     plan = (await records.read(f"{folder}plan.json"))[0]
@@ -166,6 +170,7 @@ def _from_receipt(receipt: Receipt, *, evidence: str = "") -> RunObject:
         outcome=receipt.outcome.value,
         reason=receipt.not_deleted_because or receipt.kept_because or receipt.reason,
         size_bytes=receipt.size_bytes,
+        refusal=(receipt.refusal or OTHER) if receipt.outcome is Outcome.REFUSED else "",
         verified_by=receipt.verified_by,
         source_verified_by=receipt.source_verified_by,
         evidence=evidence,
@@ -184,5 +189,6 @@ def _from_note(row: Mapping[str, Any]) -> RunObject:
         outcome=_OUTCOME_OF_ACTION.get(row["action"], row["action"]),
         reason=row["reason"],
         size_bytes=row["size_bytes"],
+        refusal=(row.get("refusal") or OTHER) if row["action"] == Action.REFUSE.value else "",
         evidence=row["evidence"],
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,12 @@ from skyferry.attempts import Attempts
 from skyferry.batch_copy import BatchCopier, CopyOptions
 from skyferry.batch_tally import BatchResult, BatchTally
 from skyferry.claim import Claimed, claim_files
+from skyferry.earlier_receipts import EarlierReceipts
 from skyferry.errors import BucketMissingError, PermanentError, RequestError
 from skyferry.handover import NO_HANDOVER, Handover
 from skyferry.notify.notifier import NotifierOpener
 from skyferry.objects import ObjectInfo
+from skyferry.paced_store import paced_stores
 from skyferry.plan import Planner
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import NOT_CLAIMED, OTHER
@@ -31,6 +33,7 @@ from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
 from skyferry.request import TransferRequest
 from skyferry.state import RecordWriter, Run, StateFolder, StoreOpener, plan_folder
 from skyferry.stores.base import Store
+from skyferry.upload_records import UPLOADS_FOLDER, UploadRecords
 from skyferry.urls import Location, is_inside
 
 __all__ = ["MAX_BATCHES", "Batch", "Plan", "Run", "StoreOpener", "copy_batch", "plan_transfer", "report_transfer"]
@@ -115,6 +118,7 @@ async def plan_transfer(
         request = request.model_copy(update={"source": handover.watched})
     _spare_records(request, handover, state, state_conn_id)
     claimed = await _claim(request, handover)
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -127,13 +131,15 @@ async def plan_transfer(
                 await notifier.prepare(is_rehearsal=request.dry_run)
         newest, newest_whole = await records.plan_numbers()
         # A plan that died half-way was never carried out, and has not taken over all receipts of the one before it.
-        earlier = await _receipts_of_plan(records, newest_whole)
         writer = _PlanWriter(records, newest + 1, request)
         planner = Planner(_once_claimed(request, handover), source, destination, destination_exists=exists)
-        async for decision in planner.decisions():
-            await writer.add(decision, earlier.pop(decision.source.key, None))
-        for receipt in earlier.values():
-            await writer.carry(receipt)  # moved by this run already: its source is gone
+        with closing(EarlierReceipts()) as earlier:
+            if newest_whole:
+                await earlier.load(records.rows(f"{plan_folder(newest_whole)}receipts/"))
+            async for decision in planner.decisions():
+                await writer.add(decision, earlier.take(decision.source.key))
+            for receipt in earlier.rest():
+                await writer.carry(receipt)  # moved by this run already: its source is gone
         for decision in _unclaimed(claimed):
             await writer.add(decision, None)
         return replace(await writer.finish(), claimed=claimed)
@@ -186,6 +192,16 @@ def _spare_records(request: TransferRequest, handover: Handover, state: Location
         )
 
 
+def upload_records(records: StateFolder, run: Run, request: TransferRequest) -> UploadRecords:
+    """Return where the uploads of a run are remembered; beside the runs, so that any later run goes on with them."""
+    return UploadRecords(
+        records.sibling(UPLOADS_FOLDER),
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        destination_conn_id=request.destination_conn_id,
+    )
+
+
 @asynccontextmanager
 async def open_state(
     open_store: StoreOpener, state: Location, state_conn_id: str, run: Run
@@ -194,7 +210,7 @@ async def open_state(
     async with open_store(state, state_conn_id) as store:
         if store.kind == "file":
             await store.create_bucket()
-        yield StateFolder(store, state.prefix + run.folder)
+        yield StateFolder(store, state.prefix + run.folder, root=state.prefix)
 
 
 async def prepare_destination(destination: Store, request: TransferRequest) -> bool:
@@ -209,18 +225,6 @@ async def prepare_destination(destination: Store, request: TransferRequest) -> b
             return False
         await attempts.call(destination.create_bucket)
     return True
-
-
-async def _receipts_of_plan(records: StateFolder, number: int) -> dict[str, Receipt]:
-    """Return the copies an earlier plan of this run made, by source key; empty for a run's first plan."""
-    copied: dict[str, Receipt] = {}
-    if number < 1:
-        return copied
-    async for row in records.rows(f"{plan_folder(number)}receipts/"):
-        receipt = Receipt.from_json(row)
-        if receipt.outcome is Outcome.COPIED:
-            copied[receipt.key] = receipt
-    return copied
 
 
 class _PlanWriter:
@@ -386,6 +390,7 @@ async def copy_batch(
         TransferError: The batch as a whole could not be worked on (a bucket is gone, the records cannot be read).
     """
     receipts = f"{plan_folder(batch.plan_number)}receipts/{batch.number:05d}/"
+    open_store = paced_stores(open_store, [request])
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
         open_store(request.source_location, request.source_conn_id) as source,
@@ -402,6 +407,7 @@ async def copy_batch(
             notifier=notifier,
             release=handover.release(request.source_location),
             tally=tally,
+            uploads=upload_records(records, run, request),
         )
         return await copier.copy_all(
             await _planned_objects(records, batch), done=await last_receipts(records, receipts)
@@ -480,7 +486,7 @@ async def report_transfer(
     Args:
         is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
     """
-    async with open_state(open_store, state, state_conn_id, run) as records:
+    async with open_state(paced_stores(open_store, [request]), state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
         totals = Totals(deletes_sources=not request.keep_source)

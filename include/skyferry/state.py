@@ -5,6 +5,7 @@
                                                /plan.json                   totals; written last: the plan is whole
                                                /receipts/00000/try-01-00000.ndjson
                                                /reports/00000.json          one for each time the report was made
+    <state_url>/uploads/...                                                 see skyferry.upload_records
 
 A run that plans again (a cleared task, a retry) begins `plan-0002` and takes over the receipts it already has, so that
 repeating changes no count. Nothing is ever overwritten or appended to, so any store will do, and two writers at once
@@ -20,18 +21,25 @@ import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 
 from skyferry.attempts import Attempts
 from skyferry.checksums import digest
 from skyferry.errors import DestinationChangedError, PermanentError
-from skyferry.objects import ObjectMetadata, json_line
+from skyferry.objects import ObjectInfo, ObjectMetadata, json_line
+from skyferry.ordered_work import map_in_order
 from skyferry.stores.base import Store
 from skyferry.urls import Location
 
 _PLAN_FOLDER = re.compile(r"plan-(?P<number>[0-9]{4})/")
 _MAX_ID_CHARACTERS = 200
 """Longer ids are cut and told apart by a digest: a name in a local folder has at most 255 bytes."""
+
+_RECORDS_READ_AHEAD = 8
+"""Waiting for one record after the other would take hours for those of ten million objects."""
+
+_Item = TypeVar("_Item")
 
 _NDJSON = ObjectMetadata(content_type="application/x-ndjson")
 
@@ -77,12 +85,18 @@ class StateFolder:
     Args:
         store: An open store.
         prefix: Ends in `/`, or is empty.
+        root: The beginning of the prefix that is the `state_url`.
     """
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    def __init__(self, store: Store, prefix: str, *, root: str = "") -> None:
         self._store = store
         self._prefix = prefix
+        self._root = root
         self._attempts = Attempts()
+
+    def sibling(self, folder: str) -> StateFolder:
+        """Return a folder of the `state_url` that is not this run's."""
+        return StateFolder(self._store, self._root + folder, root=self._root)
 
     def url(self, name: str = "") -> str:
         """Return the full URL of a record."""
@@ -140,6 +154,22 @@ class StateFolder:
     async def _names(self, prefix: str) -> list[str]:
         return sorted([info.key.removeprefix(self._prefix) async for info in self._store.list_objects(prefix)])
 
+    async def written_at(self, folder: str) -> dict[str, datetime | None]:
+        """Return when each record in a folder was written, by name, where the store tells."""
+
+        async def look() -> dict[str, datetime | None]:
+            prefix = self._prefix + folder
+            listing = self._store.list_objects(prefix)
+            return {info.key.removeprefix(self._prefix): info.modified_at async for info in listing}
+
+        return await self._attempts.call(look)
+
+    async def delete(self, name: str) -> None:
+        """Delete a record; one that is gone already is fine. The records of a run are never deleted."""
+        info = await self._attempts.call(lambda: self._store.stat(self._prefix + name))
+        if info is not None:
+            await self._attempts.call(lambda: self._store.delete_object(info))
+
     async def plan_numbers(self) -> tuple[int, int]:
         """Return the numbers of the newest plan folder and of the newest whole plan; 0 where there is none."""
         names = await self.names("")
@@ -148,10 +178,23 @@ class StateFolder:
         return max(begun, default=0), max(whole, default=0)
 
     async def rows(self, folder: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the rows of all records in a folder, in the order of their names, one record in memory at a time."""
-        for name in await self.names(folder):
-            for row in await self.read(name):
-                yield row
+        """Yield the rows of all records in a folder, in the order of their names; a few records are in memory."""
+        infos = await self._attempts.call(lambda: self._infos(self._prefix + folder))
+        async for body in map_in_order(_each(infos), self._read_listed, limit=_RECORDS_READ_AHEAD):
+            for line in body.splitlines():
+                yield json.loads(line)
+
+    async def _infos(self, prefix: str) -> list[ObjectInfo]:
+        return sorted([info async for info in self._store.list_objects(prefix)], key=lambda info: info.key)
+
+    async def _read_listed(self, info: ObjectInfo) -> bytes:
+        _, body = await self._attempts.call(lambda: self._store.read_object(info))
+        return body
+
+
+async def _each(items: Iterable[_Item]) -> AsyncIterator[_Item]:
+    for item in items:
+        yield item
 
 
 class RecordWriter:

@@ -4,50 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any
 
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 from airflow.sdk import Connection
-from azure.core.credentials import AccessToken, TokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from airflow.sdk.log import mask_secret
+from azure.core.credentials import AccessToken, AzureSasCredential, TokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
 from azure.storage.blob import BlobServiceClient
-from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
 
+from airflow_bridge.http_line import open_line
 from airflow_bridge.instance_metadata import no_credentials_error, uses_instance_metadata
-from skyferry.errors import AccessDeniedError, ConnectionConfigError
-from skyferry.stores.azure import AzureStore, azure_client_options
+from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError
+from skyferry.stores.azure import AzureStore
+from skyferry.stores.azure_api import AzureApi
+from skyferry.stores.azure_signing import Anonymous, Authority, BearerTokens, SharedKey, TokenSource
 from skyferry.stores.base import Store
 
+_AUDIENCE = "https://storage.azure.com"
 _CREDENTIAL_FIELDS = ("connection_string", "tenant_id", "shared_access_key", "sas_token", "account_key")
 _IDENTITY_FIELDS = ("managed_identity_client_id", "workload_identity_tenant_id")
-_CONNECTION_ONLY_FIELDS = {*_CREDENTIAL_FIELDS, *_IDENTITY_FIELDS, "client_secret_auth_config", "use_instance_metadata"}
 
 
 class AzureAccess:
     """The containers one connection opens.
 
     The provider's hook chooses among what the connection holds (connection string, account key, SAS, service principal,
-    managed or workload identity); its choice is carried over to an asynchronous client with the engine's settings.
+    managed or workload identity); its choice is carried over to the engine's own requests, as are the settings for
+    certificates (`connection_verify`, `connection_cert`), `proxies` and `audience`.
 
     Make it outside the event loop: it asks Airflow for the connection.
 
     Args:
-        connection: Of type `wasb`. Its extra is also passed to the client, as the hook does.
+        connection: Of type `wasb`.
+        max_objects_in_flight: How many requests run at the same time.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, max_objects_in_flight: int) -> None:
         self._conn_id = connection.conn_id
+        self._max_objects_in_flight = max_objects_in_flight
         extra = connection.extra_dejson
         if not _has_credentials(connection, extra):
             give = f"a connection string, an account key, a SAS token, a service principal or {_IDENTITY_FIELDS[0]}"
             raise no_credentials_error(self._conn_id, give=give)
-        self._options = {
-            name: value
-            for name, value in extra.items()
-            if name not in _CONNECTION_ONLY_FIELDS and not name.startswith("extra__")
-        } | azure_client_options()
+        self._options: Mapping[str, Any] = extra
         try:
             self._chosen: BlobServiceClient = WasbHook(wasb_conn_id=self._conn_id).get_conn()
         except (ValueError, TypeError, AzureError) as error:
@@ -64,13 +67,57 @@ class AzureAccess:
 
     @asynccontextmanager
     async def open(self, bucket: str) -> AsyncIterator[Store]:
-        """Yield the container as a store; nothing is requested of Azure yet."""
+        """Yield the container as a store; nothing is requested of Azure yet.
+
+        Raises:
+            ConnectionConfigError: The credentials are of a kind that cannot be used, or not over this address.
+        """
         credential: Any = self._chosen.credential
-        if isinstance(credential, TokenCredential):
+        is_token = isinstance(credential, TokenCredential)
+        if is_token:
             credential = _ThreadedCredential(credential, self._conn_id)
+        scope = f"{self._options.get('audience', _AUDIENCE).rstrip('/')}/.default"
+        authority, signature = _authority(credential, scope=scope, conn_id=self._conn_id)
         # The URL holds the SAS when that is how the connection signs.
-        async with AsyncBlobServiceClient(self._chosen.url, credential=credential, **self._options) as client:
-            yield AzureStore(client, bucket)
+        url = f"{self._chosen.url}?{signature}" if signature else self._chosen.url
+        line = open_line(
+            url,
+            max_requests=self._max_objects_in_flight,
+            proxies=self._options.get("proxies"),
+            tls=_tls(self._options),
+            trust_hint="install its authority, or set `connection_verify` in the connection's extra",
+        )
+        async with line as opened:
+            yield AzureStore(AzureApi(opened, url, bucket, authority=authority, needs_tls=is_token), bucket)
+
+
+def _authority(credential: Any, *, scope: str, conn_id: str) -> tuple[Authority, str]:
+    """Return what signs requests, and the shared access signature to put into their addresses."""
+    if credential is None:
+        return Anonymous(), ""
+    if isinstance(credential, AzureSasCredential):
+        return Anonymous(), credential.signature.lstrip("?")
+    if isinstance(credential, _ThreadedCredential):
+        return BearerTokens(credential.token_source(scope)), ""
+    if hasattr(credential, "account_key"):
+        return SharedKey(credential.account_name, credential.account_key), ""
+    raise ConnectionConfigError(
+        f'connection "{conn_id}" signs in by {type(credential).__name__}, which is not supported',
+        hint="use an account key, a SAS token, a service principal or an identity of the machine",
+    )
+
+
+def _tls(options: Mapping[str, Any]) -> ssl.SSLContext | bool:
+    """Return what certificates are checked with, from the same settings as the SDK's client."""
+    verify, certificate = options.get("connection_verify", True), options.get("connection_cert")
+    if not certificate and isinstance(verify, bool):
+        return verify
+    context = ssl.create_default_context(cafile=None if isinstance(verify, bool) else verify)
+    if certificate:
+        context.load_cert_chain(*((certificate,) if isinstance(certificate, str) else certificate))
+    if verify is False:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class _ThreadedCredential:
@@ -80,6 +127,16 @@ class _ThreadedCredential:
         self._credential = credential
         self._conn_id = conn_id
 
+    def token_source(self, scope: str) -> TokenSource:
+        """Return what fetches tokens for one scope."""
+
+        async def fetch(tenant: str) -> tuple[str, float]:
+            token = await self.get_token(scope, **({"tenant_id": tenant} if tenant else {}))
+            await asyncio.to_thread(mask_secret, token.token)
+            return token.token, token.expires_on
+
+        return fetch
+
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         try:
             return await asyncio.to_thread(self._credential.get_token, *scopes, **options)
@@ -88,15 +145,8 @@ class _ThreadedCredential:
                 f'connection "{self._conn_id}" gets no token for Azure: {str(error.message).splitlines()[0]}',
                 hint="check its tenant, client id and secret, or the identity of the machine",
             ) from error
-
-    async def close(self) -> None:
-        """The synchronous credential holds no loop-bound resources."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        except ServiceRequestError as error:
+            raise ConnectionLostError(f'connection "{self._conn_id}": no answer from Azure about a token') from error
 
 
 def _has_credentials(connection: Connection, extra: dict[str, Any]) -> bool:

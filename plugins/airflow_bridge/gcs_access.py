@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import urllib.parse
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
@@ -20,6 +17,7 @@ from google.auth.credentials import AnonymousCredentials, Credentials, TokenStat
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 
+from airflow_bridge.http_line import open_line
 from airflow_bridge.instance_metadata import no_credentials_error, uses_instance_metadata
 from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError
 from skyferry.stores.base import Store
@@ -27,8 +25,6 @@ from skyferry.stores.gcs import GcsStore
 
 _DEFAULT_ENDPOINT = "https://storage.googleapis.com"
 _CREDENTIAL_FIELDS = ("key_path", "keyfile_dict", "key_secret_name", "credential_config_file", "is_anonymous")
-_CONNECT_TIMEOUT_SECONDS = 10
-_READ_TIMEOUT_SECONDS = 60
 
 
 class GcsAccess:
@@ -65,15 +61,8 @@ class GcsAccess:
     @asynccontextmanager
     async def open(self, bucket: str) -> AsyncIterator[Store]:
         """Yield the bucket as a store; nothing is requested of Google yet."""
-        connector = aiohttp.TCPConnector(limit=self._max_objects_in_flight)
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_TIMEOUT_SECONDS, sock_read=_READ_TIMEOUT_SECONDS
-        )
-        session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, auto_decompress=False, proxy=_proxy(self._endpoint)
-        )
-        async with session:
-            yield GcsStore(session, self._token, bucket, endpoint=self._endpoint, project_id=self._project_id)
+        async with open_line(self._endpoint, max_requests=self._max_objects_in_flight) as line:
+            yield GcsStore(line, self._token, bucket, endpoint=self._endpoint, project_id=self._project_id)
 
 
 class AccessTokens:
@@ -131,11 +120,3 @@ def _endpoint(extra: Mapping[str, Any]) -> str:
     if "://" not in endpoint:
         endpoint = f"http://{endpoint}"
     return endpoint.rstrip("/")
-
-
-def _proxy(endpoint: str) -> str | None:
-    # aiohttp's own `trust_env` would look into ~/.netrc before every request as well.
-    parts = urllib.parse.urlsplit(endpoint)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)

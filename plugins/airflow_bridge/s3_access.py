@@ -11,6 +11,7 @@ from airflow.sdk import Connection
 from airflow_bridge.aws_clients import AwsClients
 from skyferry.stores.base import Store
 from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_session import client_api
 
 
 class S3Access:
@@ -36,4 +37,6 @@ class S3Access:
             ConnectionConfigError: The connection's credentials cannot be had; its fields must be put right.
         """
         async with self._clients.open(service="S3", place=f"s3://{bucket}/") as client:
-            yield S3Store(client, bucket, client.meta.region_name, sends_checksums=self._sends_checksums)
+            yield S3Store(
+                client_api(client, bucket), bucket, client.meta.region_name, sends_checksums=self._sends_checksums
+            )

@@ -66,7 +66,7 @@ def _access(kind: str, connection: Connection, max_objects_in_flight: int) -> _A
     if kind == "az":
         from airflow_bridge.azure_access import AzureAccess
 
-        return AzureAccess(connection)
+        return AzureAccess(connection, max_objects_in_flight=max_objects_in_flight)
     from airflow_bridge.gcs_access import GcsAccess
 
     return GcsAccess(connection, max_objects_in_flight=max_objects_in_flight)

@@ -158,6 +158,7 @@ class RunSummary(_Model):
     route: str = Field(description="Route id; for an on-demand transfer its name.")
     state: str = Field(description="Airflow's.")
     outcome: Outcome = Field(description="`success` only if Airflow and the report both say so.")
+    is_report_missing: bool = Field(description="The run is over and left no report, so nobody knows what it did.")
     run_type: str
     run_after: datetime
     started_at: datetime | None
@@ -247,8 +248,12 @@ class ObjectDetail(_Model):
 
     key: str
     destination_key: str
-    outcome: str = Field(description="`copied`, `skipped`, `refused`, `failed`, or `pending` while it is under way.")
+    outcome: str = Field(
+        description="`copied`, `skipped`, `refused`, `failed`, `deleted` (the copy of an object that is gone), or"
+        " `pending` while it is under way."
+    )
     reason: str
+    refusal: str = Field(description="For what it was refused, as a code such as `name`; empty if it was not.")
     size_bytes: int
     verified_by: str = Field(description="What proved the copy.")
     source_verified_by: str
@@ -340,6 +345,7 @@ class Ring(_Model):
     """What an event led to, for one route."""
 
     route: str
+    dag_id: str = Field(description="The DAG that was rung: the route's, or that of the queue which feeds it.")
     rung: Literal["started", "already_waiting", "refused"] = Field(
         description="`already_waiting`: a run of the route has not begun yet, and will see the object."
     )
@@ -363,6 +369,7 @@ def _run_values(run: TransferRun) -> dict[str, Any]:
         "route": run.route,
         "state": run.state,
         "outcome": run.outcome,
+        "is_report_missing": run.is_report_missing,
         "run_type": run.run_type,
         "run_after": run.run_after,
         "started_at": run.started_at,

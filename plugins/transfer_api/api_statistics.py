@@ -35,7 +35,8 @@ async def get_statistics(
 ) -> StatisticsAnswer:
     """Add up the runs you may see: outcomes, objects, bytes, seconds, retries and reasons.
 
-    The first question about a period costs Airflow one request for each run; later ones only what has changed.
+    The first question about a period costs Airflow one request for each run that copied nothing or failed, and few for
+    the others; later ones cost only what has changed.
     """
     begin = datetime.now(UTC) - _span(since)
     statistics = await in_slow_thread(lambda: _statistics(caller, begin, by, route))

@@ -97,7 +97,7 @@ async def list_objects(
     run_id: RunInPath,
     *,
     outcome: Annotated[
-        Literal["copied", "skipped", "refused", "failed", "pending"] | None, Query(description="Only these.")
+        Literal["copied", "skipped", "refused", "failed", "deleted", "pending"] | None, Query(description="Only these.")
     ] = None,
     limit: Annotated[Limit, Query()] = 50,
     cursor: Annotated[

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_bridge.source_watch import SourceWatch
+from airflow_bridge.source_watch import OpenSource, SourceWatch
 from skyferry.errors import TransferError
 
 _WATERMARK_KEY = "skyferry-watermark"
@@ -46,11 +46,11 @@ class SourceEventsTrigger(BaseEventTrigger):
         watch = SourceWatch.from_json(self.watch)
         kept = watermark = await self._load()
         rung_at = -_STORED_AFTER_SECONDS
-        async with watch.wake_up() as wake_up:
+        async with watch.wake_up() as wake_up, OpenSource(watch) as source:
             while True:
                 delay = self.poke_interval
                 try:
-                    detection = await watch.look(watermark)
+                    detection = await source.look(watermark)
                 except TransferError as error:
                     self.log.warning("looking again later: %s", error)
                     delay = max(delay, _ERROR_DELAY_SECONDS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_bridge.source_watch import SourceWatch
+from airflow_bridge.source_watch import OpenSource, SourceWatch
 from skyferry.errors import TransferError
 
 
@@ -16,8 +16,8 @@ class SourceWatchTrigger(BaseTrigger):
     """Looks at a source again and again; fires once, when a look finds something or fails for good.
 
     The event is a doorbell: the sensor that deferred looks for itself, so a lost or doubled event costs nothing. It
-    consumes nothing and holds nothing open between looks, so there is nothing to clean up when it is cancelled; after a
-    restart of the triggerer it begins again with the watermark it was made with.
+    consumes nothing, and closes the store when it is cancelled; after a restart of the triggerer it begins again with
+    the watermark it was made with.
 
     Args:
         watch: `SourceWatch.to_json()`.
@@ -49,8 +49,8 @@ class SourceWatchTrigger(BaseTrigger):
         watermark = self.watermark
         try:
             watch = SourceWatch.from_json(self.watch)
-            async with watch.wake_up() as wake_up:
-                while not (detection := await watch.look(watermark)).objects and time.time() < self.ends_at:
+            async with watch.wake_up() as wake_up, OpenSource(watch) as source:
+                while not (detection := await source.look(watermark)).objects and time.time() < self.ends_at:
                     # Files settle between looks, so each begins with what the one before saw.
                     watermark = detection.watermark
                     seconds = watch.next_look_seconds(detection, self.poke_interval)

@@ -117,7 +117,10 @@ def test_a_failed_run_says_why_and_is_run_again(
     clients.user.post(f"{path_of(run)}/retry", json={}).raise_for_status()
     run = until_over(run)
     assert (run["outcome"], run["numbers"]["objects_copied"]) == ("success", 1)
-    problem(clients.user.post(f"{path_of(run)}/retry", json={"only_failed": True}), 409, "AirflowRefusedError")
+    refused = problem(
+        clients.user.post(f"{path_of(run)}/retry", json={"only_failed": True}), 409, "AirflowRefusedError"
+    )
+    assert "--" not in refused["detail"], "options are the command line's"
     problem(clients.user.post(f"{path_of(run)}/cancel"), 409, "AirflowRefusedError")
 
 
@@ -179,3 +182,31 @@ def test_events_ring_once_for_the_routes_they_concern(
         problem(clients.user.post("/events", content="no event"), 422, "UnreadableEvent")
     finally:
         clients.op.delete("/routes/bell")
+
+
+BELT = """\
+id: belt
+source: {url: "s3://belt-shop/orders/"}
+destination: {url: "s3://belt-archive/orders/"}
+detect: {kind: sqs, queue_url: "https://sqs.eu-central-1.amazonaws.com/1234/belt"}
+"""
+
+
+def test_an_event_for_a_route_that_a_queue_feeds_rings_what_consumes_the_queue(clients: Clients) -> None:
+    clients.op.put("/routes/belt", json={"text": BELT}).raise_for_status()
+    try:
+        # The DAGs of a file become known together.
+        wait_for_dag(clients, "belt")
+        airflow = clients.op.base_url.join("/api/v2/dags/consume__belt")
+        clients.op.patch(airflow, json={"is_paused": True}).raise_for_status()
+        event = json.dumps(CREATED).replace("bell-shop", "belt-shop")
+        [ring] = clients.user.post("/events", content=event).raise_for_status().json()["rings"]
+        assert (ring["route"], ring["dag_id"], ring["rung"]) == ("belt", "consume__belt", "started")
+        clients.user.post(f"/transfers/consume__belt/{ring['run_id']}/cancel").raise_for_status()
+        other = BELT.replace("belt", "braces").replace("1234/braces", "1234/belt").replace("sqs,", "sqs, consumers: 7,")
+        refused = problem(clients.op.put("/routes/braces", json={"text": other}), 422, "RouteConfigError")
+        assert "belt.yaml, which reads the same queue" in refused["detail"]
+        verdict = clients.viewer.post("/routes/validate", json={"id": "braces", "text": other}).json()
+        assert verdict["valid"] is False
+    finally:
+        clients.op.delete("/routes/belt")

@@ -7,21 +7,24 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from azure.storage.blob.aio import BlobServiceClient
 
 from skyferry.checksums import digest
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
-from skyferry.stores.azure import AzureStore, azure_client_options
+from skyferry.stores.azure import AzureStore
+from skyferry.stores.azure_api import AzureApi
+from skyferry.stores.azure_signing import Anonymous, SharedKey
 from skyferry.stores.base import Store
 from skyferry.stores.gcs import GcsStore
+from skyferry.stores.http_requests import Line
 from skyferry.stores.local import LocalStore
 from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_session import DirectSession
+from skyferry.stores.s3_session import DirectSession, client_api
 from stack.running import Endpoint
 from tests.conftest import AZURITE_ACCOUNT, AZURITE_KEY
 from tests.faults.gcs_front import cloud_storage
@@ -151,7 +154,7 @@ def _open_local(folder: Path) -> Callable[[str], Store]:
 
 
 @contextlib.asynccontextmanager
-async def open_s3(url: str) -> AsyncIterator[Callable[[str], Store]]:
+async def s3_client(url: str) -> AsyncIterator[Any]:
     config = AioConfig(
         retries={"total_max_attempts": 1},
         s3={"addressing_style": "path"},
@@ -168,14 +171,22 @@ async def open_s3(url: str) -> AsyncIterator[Callable[[str], Store]]:
         aws_secret_access_key=SECRET_KEY,
         config=config,
     ) as client:
-        yield lambda bucket: S3Store(client, bucket, "us-east-1")
+        yield client
 
 
 @contextlib.asynccontextmanager
-async def open_azure(url: str, key: str = AZURITE_KEY) -> AsyncIterator[Callable[[str], Store]]:
-    account_url = f"{url}/{AZURITE_ACCOUNT}"
-    async with BlobServiceClient(account_url, credential=key, **azure_client_options()) as client:
-        yield lambda bucket: AzureStore(client, bucket)
+async def open_s3(url: str) -> AsyncIterator[Callable[[str], Store]]:
+    async with s3_client(url) as client:
+        yield lambda bucket: S3Store(client_api(client, bucket), bucket, "us-east-1")
+
+
+@contextlib.asynccontextmanager
+async def open_azure(url: str, key: str = AZURITE_KEY, *, sas: str = "") -> AsyncIterator[Callable[[str], Store]]:
+    account_url = f"{url}/{AZURITE_ACCOUNT}?{sas}"
+    authority = Anonymous() if sas else SharedKey(AZURITE_ACCOUNT, key)
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        line = Line(session=session)
+        yield lambda bucket: AzureStore(AzureApi(line, account_url, bucket, authority=authority), bucket)
 
 
 @contextlib.asynccontextmanager
@@ -183,8 +194,8 @@ async def open_gcs(url: str) -> AsyncIterator[Callable[[str], Store]]:
     async def token() -> str | None:
         return ACCESS_TOKEN
 
-    async with aiohttp.ClientSession() as session:
-        yield lambda bucket: GcsStore(session, token, bucket, endpoint=url, project_id="test")
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield lambda bucket: GcsStore(Line(session=session), token, bucket, endpoint=url, project_id="test")
 
 
 _OPENERS = {"s3": open_s3, "az": open_azure, "gs": open_gcs}

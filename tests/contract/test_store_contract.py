@@ -22,9 +22,8 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.objects import Committed, ObjectMetadata
-from skyferry.stores.s3 import S3Store
 from tests.conftest import AZURITE_ACCOUNT
-from tests.contract.conftest import Subject, open_azure, open_s3
+from tests.contract.conftest import Subject, open_azure, s3_client
 
 # Keys that are legal in every store, folders included; each has gone wrong in some tool.
 HOSTILE_KEYS = (
@@ -492,10 +491,7 @@ async def test_checksum_of_checksums_is_not_taken_for_the_contents(s3: Subject) 
     bodies = [_bytes(5 * 2**20), b"the rest"]
     where = {"Bucket": s3.store.bucket, "Key": "in-parts"}
     assert s3.proxy is not None
-    async with open_s3(s3.proxy.url) as opened:
-        store = opened(s3.store.bucket)
-        assert isinstance(store, S3Store)
-        client = store.client
+    async with s3_client(s3.proxy.url) as client:
         where["UploadId"] = (await client.create_multipart_upload(**where, ChecksumAlgorithm="CRC32"))["UploadId"]
         parts = [
             await client.upload_part(**where, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")

@@ -103,6 +103,7 @@ class Ended:
         log: What the run printed.
     """
 
+    dag_id: str
     run_id: str
     state: str
     report: dict[str, Any] | None
@@ -176,6 +177,7 @@ class Runner:
         instances = dag_run.get_task_instances()
         xcoms = read_xcoms(dag_run.dag_id, dag_run.run_id)
         return Ended(
+            dag_id=dag_run.dag_id,
             run_id=dag_run.run_id,
             state=str(dag_run.state),
             report=next(iter(xcoms.get(("report", "return_value"), [])), None),

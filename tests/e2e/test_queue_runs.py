@@ -8,13 +8,18 @@ import os
 import textwrap
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from skyferry.history.statistics import compute_statistics
+from skyferry.history.transfer_run import TransferRun
+from tests.airflow_home import PROJECT
 from tests.e2e.buckets import Bucket
 from tests.e2e.conftest import SECRET, Buckets, Emulators, Ended, Runner
 from tests.e2e.test_arrivals import events as arrivals
@@ -88,19 +93,30 @@ def run(airflow_database: None, tmp_path: Path, capfd: pytest.CaptureFixture[str
     """Run a DAG of these tasks once."""
 
     def run_body(body: str, conf: dict[str, Any] | None = None) -> Ended:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-
-        dag_id = f"queue_{os.getpid()}_{next(_NUMBERS)}"
+        dag_id = f"consume__{os.getpid()}_{next(_NUMBERS)}"
         file = tmp_path / f"{dag_id}.py"
         file.write_text(textwrap.dedent(DAG_FILE).format(dag_id=dag_id, body=body))
-        bag = DagBag(str(file))
-        assert bag.import_errors == {}
-        DagBundlesManager().sync_bundles_to_db()
-        sync_bag_to_db(bag, "dags-folder", None)
-        return Runner(bag, capfd).run(conf or {}, dag_id)
+        return run_file(file, dag_id, conf or {}, capfd)
 
     return run_body
+
+
+def run_file(file: Path, dag_id: str, conf: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> Ended:
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    bag = DagBag(str(file))
+    assert bag.import_errors == {}
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, "dags-folder", None)
+    return Runner(bag, capfd).run(conf, dag_id)
+
+
+@pytest.fixture
+def audit(airflow_database: None, capfd: pytest.CaptureFixture[str]) -> Callable[[Ended], Ended]:
+    """Audit a run as `transfer audit` does."""
+    file = PROJECT / "dags" / "transfer_audit.py"
+    return lambda ended: run_file(file, "audit", {"dag_id": ended.dag_id, "run_id": ended.run_id}, capfd)
 
 
 @pytest.fixture
@@ -189,6 +205,45 @@ def test_sensor_and_consumers_bring_notified_objects_to_every_destination(
     assert [one["destination"] for one in announced] == [container.url, folder.url]
     assert SECRET not in ended.log
     assert not [key for key in content if key in json.dumps([results, report, announced])], "names stay out of XCom"
+
+
+def test_a_run_of_a_queue_is_audited_and_counted_by_what_it_reported(
+    run: RunBody, audit: Callable[[Ended], Ended], buckets: Buckets, queue: Queue, routes: Callable[..., str]
+) -> None:
+    source, container, folder = buckets.new("s3"), buckets.new("az"), buckets.new("file")
+    queue.listen(source)
+    for number in range(5):
+        source.put(f"{number}.csv", b"x" * (number + 1))
+    source.put("4.csv", b"a second version")
+    ended = run(consumers(routes((source, container), (source, folder)), queue))
+    assert ended.state == "success"
+
+    audited = audit(ended)
+    assert audited.state == "success", audited.errors
+    [found] = audited.xcoms["audit", "return_value"]
+    assert (found["objects_audited"], found["objects_confirmed"], found["differences"]) == (10, 10, [])
+    folder.put("0.csv", b"y")
+    (Path(urllib.parse.urlsplit(folder.url).path) / "1.csv").unlink()
+    audited = audit(ended)
+    assert audited.state == "failed"
+    [found] = audited.xcoms["audit", "return_value"]
+    assert found["differences_by_kind"] == {"other_content": 1, "missing": 1}
+    assert (found["objects_audited"], found["objects_confirmed"]) == (10, 8)
+
+    counted = TransferRun(
+        dag_id=ended.dag_id, run_id=ended.run_id, route=ended.dag_id, state=ended.state, run_type="manual",
+        run_after=datetime.now(UTC), report=ended.report,
+    )  # fmt: skip
+    statistics = compute_statistics([counted], group_by="route")
+    assert {group.name: group.objects_copied for group in statistics.groups} == {
+        name: share["objects_copied"] for name, share in (ended.report or {})["by_route"].items()
+    }
+    assert {group.name for group in statistics.groups} == {"route_0", "route_1"}
+    assert statistics.total.objects_copied == sum(group.objects_copied for group in statistics.groups) >= 10
+    assert (statistics.total.runs_total, statistics.total.runs["success"]) == (1, 1)
+    assert statistics.total.bytes_copied >= 2 * (1 + 2 + 3 + 4 + len(b"a second version"))
+    by_pair = compute_statistics([counted], group_by="pair").groups
+    assert {group.name for group in by_pair} == {"s3 to az", "s3 to file"}
 
 
 def test_a_consumer_that_leaves_something_undone_fails_with_one_message(

@@ -135,6 +135,10 @@ def test_accounts_that_agree_are_returned() -> None:
         {"destination_after": {"b": b"old"}},
         {"destination_after": {"a": b"abc", "b": b"new"}},
         {"asset_events": [{"run_id": "one", "objects_copied": 0, "bytes_copied": 0}]},
+        {"told": {"status": {"objects_copied": 2, "bytes_copied": 3}}},
+        {"told": {"statistic": {"objects_copied": 2, "bytes_copied": 6}}},
+        {"told": {"transfer_over_http": {"objects_copied": 0, "bytes_copied": 3}}},
+        {"told": {"statistics_over_http": {"objects_copied": 1, "bytes_copied": 0}}},
         {"report": None},
     ],
 )

@@ -7,9 +7,11 @@
 | report | the XCom of the task `report` |
 | lineage | the last event of the task `report`, where lineage is on |
 | asset event | the last event of the route's asset that this run made |
+| status, statistic | what the command line says, where an API server runs |
+| transfer_over_http, statistics_over_http | what the REST API says, where an API server runs |
 
-A witness is a function from the evidence to an account, or to None where it was not there. To call another one (the
-command line, REST), write such a function and add it to `WITNESSES`.
+A witness is a function from the evidence to an account, or to None where it was not there. To call another one, write
+such a function and add it to `WITNESSES`.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ class Evidence:
     destination_after: Mapping[str, bytes]
     events: Sequence[Mapping[str, Any]] = ()
     asset_events: Sequence[Mapping[str, Any]] = ()
+    told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The numbers of those who read the history, by their name as a witness."""
     prefixes: tuple[str, str] = field(default=("", ""))
     """What stands before the keys of the receipts: a local transfer names files by their place below its folder."""
 
@@ -93,7 +97,31 @@ def asset_event(evidence: Evidence) -> Account | None:
     return _numbers(own[-1]) if own else None
 
 
-WITNESSES: tuple[Callable[[Evidence], Account | None], ...] = (stores, receipts, report, lineage, asset_event)
+def status(evidence: Evidence) -> Account | None:
+    return _numbers(evidence.told.get("status"))
+
+
+def statistic(evidence: Evidence) -> Account | None:
+    return _numbers(evidence.told.get("statistic"))
+
+
+def transfer_over_http(evidence: Evidence) -> Account | None:
+    return _numbers(evidence.told.get("transfer_over_http"))
+
+
+def statistics_over_http(evidence: Evidence) -> Account | None:
+    return _numbers(evidence.told.get("statistics_over_http"))
+
+
+HISTORY_WITNESSES = (status, statistic, transfer_over_http, statistics_over_http)
+WITNESSES: tuple[Callable[[Evidence], Account | None], ...] = (
+    stores,
+    receipts,
+    report,
+    lineage,
+    asset_event,
+    *HISTORY_WITNESSES,
+)
 
 
 def check_truth(evidence: Evidence) -> dict[str, Account]:

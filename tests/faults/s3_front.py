@@ -1,8 +1,9 @@
 """The promises of S3 that moto leaves out, put in front of it as documented by the vendor.
 
-moto 5.2.5 stores bodies that do not fit their checksum, ignores `If-Match` when an upload is completed, and checks
-`If-None-Match` without excluding a second writer. Clients that send these rightly must be seen to get what they ask
-for, so this front decides them from what moto holds, one write at a time.
+moto 5.2.5 stores bodies that do not fit their checksum, ignores `If-Match` when an upload is completed, checks
+`If-None-Match` without excluding a second writer, and answers 500 to a part of an upload that is over. Clients that
+send these rightly must be seen to get what they ask for, so this front decides them from what moto holds, one write at
+a time.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html and
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
@@ -29,6 +30,7 @@ def simple_storage() -> Fault:
 class _Front:
     def __init__(self) -> None:
         self._parts: dict[str, dict[int, bytes]] = {}
+        self._over: set[str] = set()
         self._lock = asyncio.Lock()
 
     async def respond(self, request: Request, forward: Forward) -> Response:
@@ -41,6 +43,8 @@ class _Front:
         parts = urlsplit(request.target)
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         upload_id = query.get("uploadId", "")
+        if request.method == "PUT" and upload_id in self._over:
+            return _error(404, "NoSuchUpload", "The specified upload does not exist.")
         if request.method == "POST" and upload_id:
             refusal = await _refusal(request, forward, parts.path)
             whole = b"".join(body for _, body in sorted(self._parts.get(upload_id, {}).items()))
@@ -53,7 +57,10 @@ class _Front:
             return refusal
         if request.method == "PUT" and upload_id:
             self._parts.setdefault(upload_id, {})[int(query["partNumber"])] = request.body
-        return await forward(request)
+        response = await forward(request)
+        if request.method == "POST" and upload_id and response.status == 200:
+            self._over.add(upload_id)
+        return response
 
 
 async def _refusal(request: Request, forward: Forward, path: str) -> Response | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,11 @@ from skyferry.history.airflow_api import AirflowApi
 from skyferry.history.transfer_run import TransferRun
 from tests.history.pausing import pause
 from tests.local_airflow import LocalAirflow
+from tests.unit.cli.command import transfer as run_transfer
 
 DEADLINE_SECONDS = 180
+
+Transfer = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +57,13 @@ def folders(airflow_services: LocalAirflow) -> Callable[[int], tuple[Path, Path]
         return source, folder / "out"
 
     return make
+
+
+@pytest.fixture
+def transfer(airflow_services: LocalAirflow, tmp_path: Path) -> Transfer:
+    """The command in a shell of the local stack, with a cache of its own."""
+    environ = {"SKYFERRY_STACK": str(airflow_services.layout.state), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    return lambda *arguments: run_transfer(*arguments, environ=environ, timeout_seconds=240)
 
 
 @pytest.fixture

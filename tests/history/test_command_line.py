@@ -15,21 +15,12 @@ import pytest
 from skyferry.cli.documents import documents_schema
 from skyferry.history.airflow_api import AirflowApi
 from skyferry.history.transfer_run import TransferRun
+from tests.history.conftest import Transfer
 from tests.history.pausing import pause
-from tests.local_airflow import LocalAirflow
-from tests.unit.cli.command import transfer as run_transfer
 
 pytestmark = pytest.mark.slow
 
-Transfer = Callable[..., subprocess.CompletedProcess[str]]
 Folders = Callable[[int], tuple[Path, Path]]
-
-
-@pytest.fixture
-def transfer(airflow_services: LocalAirflow, tmp_path: Path) -> Transfer:
-    """The command in a shell of the local stack, with a cache of its own."""
-    environ = {"SKYFERRY_STACK": str(airflow_services.layout.state), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    return lambda *arguments: run_transfer(*arguments, environ=environ, timeout_seconds=240)
 
 
 def document(done: subprocess.CompletedProcess[str], command: str) -> Any:

@@ -137,16 +137,56 @@ def test_the_cache_asks_for_a_report_once(
     history = RunHistory(api, cache)
     first = list(history.stream())
     asked: list[object] = []
-    result = AirflowApi.result
-    monkeypatch.setattr(
-        AirflowApi, "result", lambda self, *args, **more: asked.append(args) or result(self, *args, **more)
-    )
+    report = AirflowApi.report
+    monkeypatch.setattr(AirflowApi, "report", lambda self, *args: asked.append(args) or report(self, *args))
     assert list(history.stream()) == first
     assert asked == []
     cache.close()
     cache.file.unlink()
     assert list(RunHistory(api, RunCache(cache.file)).stream()) == first
     assert len(asked) == sum(run.is_finished for run in first)
+
+
+def test_reports_of_many_runs_come_from_asset_events_and_are_the_same(
+    api: AirflowApi,
+    airflow_services: LocalAirflow,
+    until_over: UntilOver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orders = airflow_services.exchange / "orders"
+    orders.mkdir(parents=True, exist_ok=True)
+    (orders / "announced.csv").write_bytes(b"x" * 100)
+    run = until_over(start_run(api, {"id": "orders"}))
+    (orders / "announced.csv").write_bytes(b"y" * 50)
+    cleared = until_over(start_run(api, {"id": "orders"}))
+    (orders / "another.csv").write_bytes(b"z" * 7)
+    until_over(retry_run(api, cleared, failed_only=False))
+    asked: list[object] = []
+    report = AirflowApi.report
+    monkeypatch.setattr(AirflowApi, "report", lambda self, *args: asked.append(args[1]) or report(self, *args))
+    one_by_one = RunHistory(api, RunCache(tmp_path / "one-by-one.sqlite")).stream()
+    expected = compute_statistics(one_by_one, group_by="route")
+    assert run.run_id in asked
+    asked.clear()
+    monkeypatch.setattr("skyferry.history.run_history.PAGE_RUNS", 1)
+    announced = list(RunHistory(api, RunCache(tmp_path / "announced.sqlite")).stream())
+    assert run.run_id not in asked, "what was announced is not asked for again"
+    assert compute_statistics(announced, group_by="route") == expected
+    [again] = [each for each in announced if each.run_id == cleared.run_id]
+    asked_for = dict(api.report(again.dag_id, again.run_id) or {})
+    assert asked_for.pop("problems") == []
+    assert asked_for.items() <= (again.report or {}).items()
+    assert again.numbers.objects_copied == 2, "the announcement of its first turn does not count"
+
+
+def test_a_run_that_is_not_over_has_no_report_and_nobody_waits_for_it(
+    api: AirflowApi, waiting_run: TransferRun
+) -> None:
+    begun = time.monotonic()
+    assert api.report(waiting_run.dag_id, waiting_run.run_id) is None
+    assert api.report(waiting_run.dag_id, "no such run") is None
+    assert time.monotonic() - begun < 60, "the answer is endless while the run is not over"
 
 
 def test_since_leaves_out_what_was_before(

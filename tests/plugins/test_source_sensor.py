@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
-from airflow_bridge.source_watch import SourceWatch
+from airflow_bridge import source_watch
+from airflow_bridge.source_watch import OpenSource, SourceWatch
 from airflow_bridge.transfer_retry import TransferRetryPolicy
 from sensors.local_new_files import LocalNewFilesSensor
 from sensors.s3_new_objects import S3NewObjectsSensor
-from skyferry.errors import RequestError
+from skyferry.errors import RequestError, TransferError
 from triggers.source_watch_trigger import SourceWatchTrigger
 
 SEEN = Asset("seen")
@@ -107,3 +108,27 @@ def test_a_run_that_somebody_started_need_not_wait():
         waiting.execute(context_of("manual"))
     with pytest.raises(KeyError, match="task_state_store"):
         sensor.execute(context_of("scheduled"))
+
+
+async def test_a_store_stays_open_between_looks_and_is_opened_anew_after_one_that_failed(folder, monkeypatch):
+    opened = []
+    prepare = source_watch._prepare
+    monkeypatch.setattr(source_watch, "_prepare", lambda use: (opened.append(use), prepare(use))[1])
+    (folder / "a").write_text("four")
+    async with OpenSource(SourceWatch(kind="objects", url=f"file://{folder}")) as source:
+        watermark = (await source.look("")).watermark
+        assert (await source.look(watermark)).objects == 0
+        assert len(opened) == 1
+        (folder / "a").unlink()
+        folder.rmdir()
+        with pytest.raises(TransferError):
+            await source.look(watermark)
+        folder.mkdir()
+        (folder / "b").write_text("four")
+        assert (await source.look(watermark)).objects == 1
+        assert len(opened) == 2
+        monkeypatch.setattr(source_watch, "_REOPEN_SECONDS", 0.0)
+        await source._close()
+        await source.look(watermark)
+        await source.look(watermark)
+        assert len(opened) == 4, "the connection may have been changed meanwhile"

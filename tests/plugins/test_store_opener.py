@@ -18,6 +18,7 @@ import pytest
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
 from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError, TransferError
+from skyferry.stores.s3_session import ClientPlaces
 from skyferry.urls import parse_location
 from tests.airflow_home import azurite_connection_string
 from tests.conftest import AZURITE_ACCOUNT, AZURITE_KEY
@@ -78,22 +79,24 @@ async def test_s3_with_an_assumed_role(moto, connect):
     await make_bucket_and_look("s3://by-role/", "aws_role")
     use = use_of("s3://by-role/", "aws_role")
     async with prepare(use)(use.location, "aws_role") as store:
-        assert store.client._request_signer._credentials.method == "sts-assume-role"
+        assert (await store.api.keys()).token
 
 
 async def test_s3_keeps_the_connection_s_settings_and_sets_the_engine_s(moto, connect):
     settings = {"s3": {"addressing_style": "path"}, "retries": {"max_attempts": 9}, "read_timeout": 1, "proxies": {}}
     connect("aws_tuned", **aws(moto.url, config_kwargs=settings, verify=False))
     use = use_of("s3://tuned/", "aws_tuned")
-    async with prepare(use)(use.location, "aws_tuned") as store:
-        config = store.client.meta.config
+    access = prepare(use)._accesses["s3", "aws_tuned"]
+    async with access._clients.open(service="S3", place="s3://tuned/") as client:
+        config = client.meta.config
         assert config.s3["addressing_style"] == "path"
         assert config.retries["total_max_attempts"] == 1
         assert (config.connect_timeout, config.read_timeout) == (10, 60)
         assert config.max_pool_connections == 16
         assert config.request_checksum_calculation == config.response_checksum_validation == "when_required"
-        assert store.client.meta.region_name == "eu-central-1"
-        assert store.client.meta.endpoint_url == moto.url
+        assert client.meta.region_name == "eu-central-1"
+        place = await ClientPlaces(client, "tuned").locate("")
+    assert (place.base_url, place.region) == (f"{moto.url}/tuned", "eu-central-1")
 
 
 async def test_s3_without_keys_says_so_and_asks_no_metadata_address(moto, connect):
@@ -142,6 +145,15 @@ def azure_connections(azurite: str) -> dict[str, dict[str, object]]:
 async def test_azure(azurite, connect, how):
     connect("wasb_tried", **azure_connections(azurite.url)[how])
     await make_bucket_and_look(f"az://by-{how.replace('_', '-')}/", "wasb_tried")
+
+
+async def test_azure_sends_access_tokens_over_tls_only(azurite, connect):
+    principal = {"tenant_id": "00000000-0000-0000-0000-000000000000"}
+    connect("wasb_clear", conn_type="wasb", login="app", password="secret", host=azurite.url, extra=principal)
+    use = use_of("az://lake/", "wasb_clear")
+    with pytest.raises(ConnectionConfigError, match='"wasb_clear" gives no Azure Blob client: ValueError'):
+        async with prepare(use)(use.location, "wasb_clear"):
+            pass
 
 
 def test_azure_knows_its_account(azurite, connect):

@@ -23,7 +23,7 @@ from skyferry.state import Run, StateFolder
 from skyferry.stores.base import Store
 from skyferry.stores.local import LocalStore
 from skyferry.stores.s3 import S3Store
-from skyferry.stores.s3_session import DirectSession
+from skyferry.stores.s3_session import DirectSession, client_api
 from skyferry.urls import Location, parse_location
 
 _NUMBERS = itertools.count(1)
@@ -149,7 +149,7 @@ class Yard:
     async def open_store(self, location: Location, conn_id: str) -> AsyncIterator[Store]:
         if location.kind == "s3":
             async with self.client("s3") as client:
-                yield self.wrap_source(S3Store(client, location.bucket, "us-east-1"))
+                yield self.wrap_source(S3Store(client_api(client, location.bucket), location.bucket, "us-east-1"))
             return
         store = LocalStore(Path(location.bucket))
         yield self.wrap_destination(store) if Path(location.bucket) in self.wrapped else store

@@ -40,6 +40,31 @@ def test_a_wrong_route_is_not_written_and_named_by_its_file(folder: Path) -> Non
     assert list(folder.iterdir()) == []
 
 
+QUEUE_ROUTE = """\
+id: {id}
+source: {{url: "s3://shop/{id}/"}}
+destination: {{url: "gs://archive/{id}/"}}
+detect: {{kind: sqs, queue_url: "https://sqs.eu-central-1.amazonaws.com/1234/shop", consumers: {consumers}}}
+schedule: event
+"""
+
+
+@pytest.mark.parametrize("second", ["later", "earlier"])
+def test_routes_of_one_queue_have_to_say_the_same_of_it(
+    folder: Path, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKYFERRY_CONFIG", str(folder.parent))
+    register_route("first", QUEUE_ROUTE.format(id="first", consumers=2), folder=folder)
+    other = QUEUE_ROUTE.format(id=second, consumers=3)
+    with pytest.raises(RouteConfigError, match=rf"{second}\.yaml:4: detect.consumers is .*first\.yaml"):
+        register_route(second, other, folder=folder)
+    assert [problem.line for problem in check_route(second, other)[1]] == [4]
+    assert not (folder / f"{second}.yaml").exists()
+    register_route(second, other.replace("consumers: 3", "consumers: 2"), folder=folder)
+    with pytest.raises(RouteConfigError, match="detect.consumers"):
+        register_route(second, other, folder=folder, replace_existing=True)
+
+
 def test_another_route_is_kept_unless_it_is_to_be_replaced(folder: Path) -> None:
     register_route("orders", ROUTE, folder=folder)
     newer = ROUTE + "data: 2026/\n"

@@ -19,6 +19,7 @@ from skyferry.stages import Plan, Run, copy_batch, plan_transfer, report_transfe
 from skyferry.stores.base import Store
 from skyferry.stores.local import LocalStore
 from skyferry.stores.s3 import S3Store
+from skyferry.stores.s3_session import client_api
 from skyferry.urls import Location, parse_location
 from tests.queues.yard import Yard
 
@@ -62,7 +63,7 @@ class Dock:
             yield LocalStore(Path(location.bucket))
             return
         async with self.yard.client("s3") as client:
-            yield self.wrap_destination(S3Store(client, location.bucket, "us-east-1"))
+            yield self.wrap_destination(S3Store(client_api(client, location.bucket), location.bucket, "us-east-1"))
 
     @asynccontextmanager
     async def open_notifier(self) -> AsyncIterator[Notifier]:

@@ -27,6 +27,7 @@ from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import SEVERAL_MOVES
 from skyferry.state import StateFolder
 from skyferry.stores.base import Store
+from skyferry.upload_records import UploadRecords
 
 SUPERSEDED = "superseded"
 """Why there was nothing to copy: the source no longer shows the object an event told of."""
@@ -75,6 +76,7 @@ class RouteWorker:
         attempt: The task's attempt, from 1.
         content: Bounds the content in memory; shared by the workers of a consumer.
         brake: Bounds the deletions of the run.
+        uploads: Where large objects on their way are remembered.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class RouteWorker:
         attempt: int,
         content: ByteBudget,
         brake: DeletionBrake,
+        uploads: UploadRecords,
     ) -> None:
         self.route = route
         self._source = source
@@ -96,6 +99,7 @@ class RouteWorker:
         self._records = records
         self._attempt = attempt
         self._content = content
+        self._uploads = uploads
         self._planner = Planner(route.request, source, destination)
         self._deletes = MirroredDeletes(route.request, source, destination, brake=brake)
         self._looks = asyncio.Semaphore(route.request.max_objects_in_flight)
@@ -180,6 +184,7 @@ class RouteWorker:
             records=self._records,
             attempt=self._attempt,
             budget=self._content,
+            uploads=self._uploads,
         )
         result = await copier.copy_all(looked.planned, done={}, settled=(*looked.settled, *receipts))
         new = {receipt.key: ObjectTrouble(error=error, is_final=False) for receipt, error in result.failures}

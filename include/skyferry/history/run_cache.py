@@ -138,6 +138,28 @@ class RunCache:
                 "UPDATE runs SET is_reported = 1, report = ?, route = ? WHERE dag_id = ? AND run_id = ?", rows
             )
 
+    def put_announced(self, reports: Iterable[tuple[str, str, str, Mapping[str, Any]]]) -> None:
+        """Take in reports that may be of an earlier turn of their runs: DAG id, run id, route, and the report.
+
+        One counts only if the run ended well and began when the report says that it did; a run that was cleared and ran
+        anew began at another time.
+        """
+        rows = [
+            (json.dumps(report), route, dag_id, run_id, _started_at(report))
+            for dag_id, run_id, route, report in reports
+        ]
+        with self._database:
+            self._database.executemany(
+                "UPDATE runs SET is_reported = 1, report = ?, route = ?"
+                " WHERE dag_id = ? AND run_id = ? AND started_at = ? AND state = 'success' AND is_reported = 0",
+                rows,
+            )
+
+    def first_unreported(self, *, since: datetime | None) -> datetime | None:
+        """Return when the first of the finished runs was to begin whose report has not been asked for."""
+        query = f"SELECT MIN(run_after) FROM runs WHERE {_UNREPORTED}"  # noqa: S608
+        return _from_time(self._database.execute(query, (_time(since) or "",)).fetchone()[0])
+
     def count(self, *, since: datetime | None) -> int:
         """Return how many runs there are that were to begin then or later."""
         query = "SELECT COUNT(*) FROM runs WHERE run_after >= ?"
@@ -158,6 +180,13 @@ class RunCache:
         )
         for row in rows:
             yield _run(row)
+
+
+def _started_at(report: Mapping[str, Any]) -> str | None:
+    try:
+        return _time(datetime.fromisoformat(report["started_at"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _row(run: TransferRun) -> tuple[str | None, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from skyferry.errors import AirflowRefusedError, UnknownRouteError
 from skyferry.history.airflow_api import AirflowApi, TransferDagInfo
-from skyferry.history.transfer_run import ON_DEMAND_DAG_ID, QUEUE_DAG_PREFIX, ROUTE_DAG_PREFIX, TransferRun
+from skyferry.history.transfer_run import ON_DEMAND_DAG_ID, ROUTE_DAG_PREFIX, TransferRun
 from skyferry.request import request_from_conf
 
 AUDIT_DAG_ID = "audit"
@@ -74,7 +74,7 @@ def retry_run(api: AirflowApi, run: TransferRun, *, failed_only: bool) -> Transf
         raise AirflowRefusedError(f'run "{run.run_id}" is not over ({run.state})', hint="cancel it first, or wait")
     if failed_only and run.state == "success":
         raise AirflowRefusedError(
-            f'nothing failed in run "{run.run_id}"', hint="leave out --failed-only to run all of it again"
+            f'nothing failed in run "{run.run_id}"', hint="run all of it again, and not only what failed"
         )
     what = "failed tasks" if failed_only else "all tasks"
     api.clear_run(run.dag_id, run.run_id, only_failed=failed_only, note=f"{what} run again by {api.user or 'transfer'}")
@@ -85,14 +85,10 @@ def start_audit(api: AirflowApi, run: TransferRun, *, reads_back: bool) -> Trans
     """Start the audit of a finished run, and return the audit's own run; it is no transfer, and counts nowhere.
 
     Raises:
-        AirflowRefusedError: The run is not over, or consumed a queue; or Airflow has no DAG `audit`.
+        AirflowRefusedError: The run is not over, or Airflow has no DAG `audit`.
     """
     if not run.is_finished:
         raise AirflowRefusedError(f'run "{run.run_id}" is not over ({run.state})', hint="audit it when it is")
-    if run.dag_id.startswith(QUEUE_DAG_PREFIX):
-        raise AirflowRefusedError(
-            f'run "{run.run_id}" consumed a queue and has no plan', hint="only runs with a plan can be audited"
-        )
     api.unpause(AUDIT_DAG_ID)
     conf = {"dag_id": run.dag_id, "run_id": run.run_id, "readback": reads_back}
     return api.start(AUDIT_DAG_ID, conf)
@@ -104,7 +100,7 @@ def _let_begin(api: AirflowApi, dag: TransferDagInfo, *, unpause: bool) -> None:
     if dag.schedule and not unpause:
         raise AirflowRefusedError(
             f"the DAG {dag.dag_id} is paused, so the run would never begin",
-            hint=f"add --unpause, with which it also runs by itself ({dag.schedule}); nothing was started",
+            hint=f"unpause it, here with `unpause`; it then also runs by itself ({dag.schedule}). Nothing was started",
         )
     api.unpause(dag.dag_id)
 

@@ -4,35 +4,23 @@ A small object is one Put Blob, a large one is Put Block for each part and one P
 service refuses any body that does not fit its `Content-MD5`, and the whole content's MD5 is kept with the blob.
 
 Known limitations: the service has no call that removes the uncommitted blocks of a given-up upload; they are invisible,
-and the service drops them a week after the last of them was written. The SDK itself asks again, at most twice and for
-the same version, when an answer breaks off in the middle of a body.
+and the service drops them a week after the last of them was written.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
 
-import aiohttp
-from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    IncompleteReadError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
-from azure.storage.blob import BlobProperties
-from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
-
-from skyferry.checksums import base64_of
+from skyferry.checksums import base64_of, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
     ChecksumMismatchError,
-    ConnectionConfigError,
     ConnectionLostError,
     DestinationChangedError,
     KeyRefusedError,
@@ -48,18 +36,18 @@ from skyferry.errors import (
 )
 from skyferry.key_order import key_bytes
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.stores.azure_api import AzureAnswerError, AzureApi, user_metadata
 from skyferry.stores.azure_requests import (
-    ONE_REQUEST,
     WRITE_RIGHT,
-    condition,
-    hex_of_md5,
-    metadata_arguments,
+    condition_headers,
+    metadata_headers,
     quoted,
     unquoted,
 )
 from skyferry.stores.azure_upload import AzureUpload
-from skyferry.stores.base import Capabilities, EtagDigest
-from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS, deadline_seconds, retry_after_seconds
+from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
+from skyferry.stores.http_requests import Answer, Target, parse_xml
+from skyferry.stores.pacing import retry_after_seconds
 
 _MEBIBYTE = 2**20
 _MAX_PUT_BLOB_BYTES = 5_000 * _MEBIBYTE
@@ -87,18 +75,9 @@ _HINTS = {
     "OutOfRangeInput": "a name is too short or too long; containers have 3 to 63 characters",
     "InvalidResourceName": "the container has a name Azure does not allow",
 }
+_LISTING: Mapping[str, str] = MappingProxyType({"restype": "container", "comp": "list"})
+_FOLDER = "it is a folder of the account's hierarchical namespace"
 _WRITTEN_WHOLE = (None, "", "BlockBlob")
-_TRANSPORT_ERRORS = (
-    ServiceRequestError,
-    ServiceResponseError,
-    IncompleteReadError,
-    aiohttp.ClientError,
-    asyncio.TimeoutError,
-    OSError,
-)
-
-
-_Answer = TypeVar("_Answer")
 
 
 class _ConditionNotMetError(TransferError):
@@ -107,21 +86,6 @@ class _ConditionNotMetError(TransferError):
 
 class _AlreadyExistsError(TransferError):
     """The container is there already."""
-
-
-def azure_client_options() -> dict[str, Any]:
-    """Return the keyword arguments with which the engine wants `BlobServiceClient` to be made.
-
-    They turn the SDK's own retries and redirects off, bound how long a connection may be silent, and make every
-    upload of a small object and every read one request.
-    """
-    return {
-        **ONE_REQUEST,
-        "connection_timeout": CONNECT_SECONDS,
-        "read_timeout": SILENCE_SECONDS,
-        "max_single_put_size": _MAX_PUT_BLOB_BYTES,
-        "max_single_get_size": _MAX_PUT_BLOB_BYTES,
-    }
 
 
 class AzureStore:
@@ -134,7 +98,7 @@ class AzureStore:
     and accounts with a hierarchical namespace list a folder's contents in place of its name.
 
     Args:
-        client: Made with `azure_client_options()`; it stays the caller's to close.
+        api: Sends the requests; what it is made from stays the caller's to close.
         bucket: Name of the container.
 
     Source: https://learn.microsoft.com/rest/api/storageservices/list-blobs
@@ -146,6 +110,7 @@ class AzureStore:
         lists_in_key_order=False,
         parts_in_order=False,
         digests=frozenset({"md5"}),
+        commit_digests=frozenset({"md5"}),
         part_digests=frozenset({"md5"}),
         min_part_bytes=1,
         part_multiple_bytes=1,
@@ -158,111 +123,145 @@ class AzureStore:
         reads_are_trusted=False,
     )
 
-    def __init__(self, client: BlobServiceClient, bucket: str) -> None:
-        self._client = client
+    def __init__(self, api: AzureApi, bucket: str) -> None:
+        self._api = api
         self.bucket = bucket
 
     def url(self, key: str = "") -> str:
         return f"az://{self.bucket}/{key}"
 
     async def aclose(self) -> None:
-        """The client is the caller's to close."""
+        """The line is the caller's to close."""
 
     async def check_bucket(self) -> None:
         # A listing of one key, because reading a container's properties needs a right that a SAS cannot carry.
-        pages = self._container().list_blobs(results_per_page=1, **ONE_REQUEST).by_page()
-        await self.ask(_next_page(pages), "looking at", "", needs=_LIST_RIGHT)
+        await self.request("GET", "", "looking at", needs=_LIST_RIGHT, query=dict(_LISTING) | {"maxresults": "1"})
 
     async def create_bucket(self) -> None:
         try:
-            await self.ask(self._container().create_container(**ONE_REQUEST), "creating", "", needs=_CREATE_RIGHT)
+            await self.request("PUT", "", "creating", needs=_CREATE_RIGHT, query={"restype": "container"})
         except _AlreadyExistsError:
             return
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        listing = self._container().list_blobs(
-            name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_KEYS, **ONE_REQUEST
-        )
-        pages = listing.by_page()
-        previous_token = ""
-        while (page := await self.ask(_next_page(pages), "listing", prefix, needs=_LIST_RIGHT)) is not None:
-            for info in page:
+        query = dict(_LISTING) | {"include": "metadata", "maxresults": str(_PAGE_KEYS)}
+        if prefix:
+            query["prefix"] = prefix
+        target = self._target("listing", prefix, needs=_LIST_RIGHT)
+        while True:
+            answer = await self.request("GET", "", "listing", needs=_LIST_RIGHT, query=query, target=target)
+            page = parse_xml(answer)
+            for info in _listed_all(page, answer):
                 if not start_after or key_bytes(info.key) > key_bytes(start_after):
                     yield info
-            token = str(getattr(pages, "continuation_token", None) or "")
-            if token and token == previous_token:
+            token = page.findtext("NextMarker")
+            if not token:
+                return
+            if token == query.get("marker"):
                 raise ConnectionLostError(
                     f"listing {self.url(prefix)} goes round in circles: the store gave the same continuation twice"
                 )
-            previous_token = token
+            query["marker"] = token
 
     async def stat(self, key: str) -> ObjectInfo | None:
-        request = self.blob(key).get_blob_properties(**ONE_REQUEST)
+        _require_name(key, self.url(key))
         try:
-            properties = await self.ask(request, "looking at", key, needs=_READ_RIGHT)
+            answer = await self.request("HEAD", key, "looking at", needs=_READ_RIGHT)
         except SourceMissingError:
             return None
-        return await self._describe_fully(key, properties)
+        return await self._describe(key, answer)
 
     async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
-        properties, body = await self._get(info, 0, info.size_bytes)
-        return await self._describe_fully(info.key, properties, size_bytes=len(body)), body
+        answer = await self._get(info, {}, 0, info.size_bytes)
+        return await self._describe(info.key, answer), answer.body
 
     async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
-        _, body = await self._get(info, start_byte, size_bytes)
-        return body
+        # A range cannot be empty.
+        span = {"x-ms-range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"} if size_bytes else {}
+        return (await self._get(info, span, start_byte, size_bytes)).body
 
     async def etag_digest(self, info: ObjectInfo) -> EtagDigest | None:
         """Return None: Azure's etags are not made from content."""
         del info
         return None
 
-    async def _get(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[BlobProperties, bytes]:
-        request = _download(self.blob(info.key), quoted(info.etag), start_byte, size_bytes)
+    async def _get(self, info: ObjectInfo, span: dict[str, str], start_byte: int, size_bytes: int) -> Answer:
+        _require_name(info.key, self.url(info.key))
+
+        def accept(_: int, found: Mapping[str, str]) -> None:
+            if unquoted(found.get("ETag", info.etag)) != info.etag:
+                raise self._changed(info)
+
         try:
-            properties, body = await self.ask(request, "reading", info.key, needs=_READ_RIGHT, size_bytes=size_bytes)
+            answer = await self.request(
+                "GET",
+                info.key,
+                "reading",
+                needs=_READ_RIGHT,
+                headers={**span, "If-Match": quoted(info.etag)},
+                size_bytes=size_bytes,
+                accept=accept,
+            )
         except _ConditionNotMetError:
             raise await self._no_longer(info) from None
-        if len(body) != size_bytes:
+        if len(answer.body) != size_bytes:
             raise SizeMismatchError(
-                f"read {len(body):,} of {size_bytes:,} bytes of {self.url(info.key)} from byte {start_byte:,}"
+                f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)} from byte {start_byte:,}"
             )
-        return properties, body
+        return answer
 
     async def _no_longer(self, info: ObjectInfo) -> SourceChangedError | SourceMissingError:
         """Tell a key that shows another version from one that shows nothing; a condition fails on both."""
         if await self.stat(info.key) is None:
             return SourceMissingError(f"{self.url(info.key)} is gone")
+        return self._changed(info)
+
+    def _changed(self, info: ObjectInfo) -> SourceChangedError:
         return SourceChangedError(
             f"{self.url(info.key)} is no longer the version that was planned (etag {info.etag})",
             hint="it was left alone and will be looked at again",
         )
 
-    async def _describe_fully(
-        self, key: str, properties: BlobProperties, *, size_bytes: int | None = None
-    ) -> ObjectInfo:
-        settings = properties.content_settings
-        tags, withheld = await self._tags(key, properties) if properties.tag_count else ({}, ())
+    async def _describe(self, key: str, answer: Answer) -> ObjectInfo:
+        """Describe a whole blob by the headers of an answer about it."""
+        headers = answer.headers
+        user = user_metadata(headers)
+        version_id = headers.get("x-ms-version-id")
+        tag_count = headers.get("x-ms-tag-count", "0")
+        tags, withheld = await self._tags(key, version_id, tag_count) if tag_count != "0" else ({}, ())
         metadata = ObjectMetadata(
-            content_type=settings.content_type or "",
-            content_encoding=settings.content_encoding or "",
-            content_language=settings.content_language or "",
-            content_disposition=settings.content_disposition or "",
-            cache_control=settings.cache_control or "",
-            user=dict(properties.metadata or {}),
+            content_type=headers.get("Content-Type", ""),
+            content_encoding=headers.get("Content-Encoding", ""),
+            content_language=headers.get("Content-Language", ""),
+            content_disposition=headers.get("Content-Disposition", ""),
+            cache_control=headers.get("Cache-Control", ""),
+            user=user,
             tags=tags,
             withheld=withheld,
         )
-        return _describe(key, properties, metadata=metadata, size_bytes=size_bytes)
+        size_bytes = _content_length(answer)
+        md5 = headers.get("Content-MD5") if headers.get("x-ms-blob-type") in _WRITTEN_WHOLE else None
+        modified = headers.get("Last-Modified")
+        return ObjectInfo(
+            key=key,
+            size_bytes=size_bytes,
+            etag=unquoted(headers.get("ETag", "")),
+            version_id=version_id,
+            modified_at=parsedate_to_datetime(modified) if modified else None,
+            checksums={"md5": hex_of(md5)} if md5 else {},
+            metadata=metadata,
+            is_archived=headers.get("x-ms-access-tier") == "Archive",
+            unreadable_because=_FOLDER if _is_folder(size_bytes, user) else "",
+        )
 
-    async def _tags(self, key: str, properties: BlobProperties) -> tuple[dict[str, str], tuple[str, ...]]:
+    async def _tags(self, key: str, version_id: str | None, tag_count: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """Return the tags, or what to report where the credentials may read the blob but not its tags."""
-        version = {"version_id": properties.version_id} if properties.version_id else {}
-        request = self.blob(key).get_blob_tags(**version, **ONE_REQUEST)
+        query = {"comp": "tags"} | ({"versionid": version_id} if version_id else {})
         try:
-            return dict(await self.ask(request, "reading the tags of", key, needs=_TAG_RIGHT)), ()
+            answer = await self.request("GET", key, "reading the tags of", needs=_TAG_RIGHT, query=query)
         except AccessDeniedError:
-            return {}, (f"{properties.tag_count} tags could not be read: that needs {_TAG_RIGHT}",)
+            return {}, (f"{tag_count} tags could not be read: that needs {_TAG_RIGHT}",)
+        return {tag.findtext("Key", ""): tag.findtext("Value", "") for tag in parse_xml(answer).iter("Tag")}, ()
 
     async def put_object(
         self,
@@ -295,27 +294,43 @@ class AzureStore:
     async def _put_blob(
         self, key: str, body: bytes, *, metadata: ObjectMetadata, md5: str, replaces: ObjectInfo | None
     ) -> Committed:
-        request = self.blob(key).upload_blob(
-            body,
-            length=len(body),
-            overwrite=True,  # the condition decides
-            headers={"Content-MD5": base64_of(md5)},
-            **metadata_arguments(metadata, md5),
-            **condition(replaces),
-            **ONE_REQUEST,
-        )
-        answer = await self.ask_to_write(request, key, size_bytes=len(body))
-        return self.committed(key, len(body), answer, md5=md5, found_md5=hex_of_md5(answer.get("content_md5")))
+        _require_name(key, self.url(key))
+        headers = {
+            "x-ms-blob-type": "BlockBlob",
+            "Content-MD5": base64_of(md5),
+            "x-ms-blob-content-md5": base64_of(md5),
+            **metadata_headers(metadata),
+            **condition_headers(replaces),
+        }
+        answer = await self.write(key, headers=headers, body=body)
+        return self.committed(key, len(body), answer, md5=md5, found_md5=hex_of(answer.headers.get("Content-MD5", "")))
 
-    def committed(self, key: str, size_bytes: int, answer: Mapping[str, Any], *, md5: str, found_md5: str) -> Committed:
+    async def write(self, key: str, **options: Any) -> Answer:
+        """Return the answer to the request that changes what a key shows.
+
+        Args:
+            options: Those of `AzureApi.ask`, with a body.
+
+        Raises:
+            DestinationChangedError: The key does not show what the request's condition names.
+        """
+        size_bytes = len(options["body"])
+        try:
+            return await self.request("PUT", key, "writing", needs=WRITE_RIGHT, size_bytes=size_bytes, **options)
+        except _ConditionNotMetError:
+            raise DestinationChangedError(
+                f"{self.url(key)} was written or removed by somebody else since it was looked at",
+                hint="it was left alone",
+            ) from None
+
+    def committed(self, key: str, size_bytes: int, answer: Answer, *, md5: str, found_md5: str) -> Committed:
         if found_md5 and found_md5 != md5:
             raise ChecksumMismatchError(f"{self.url(key)} was stored with md5 {found_md5}; {md5} was sent")
         info = ObjectInfo(
             key=key,
             size_bytes=size_bytes,
-            etag=unquoted(answer["etag"]),
-            version_id=answer.get("version_id"),
-            modified_at=answer.get("last_modified"),
+            etag=unquoted(answer.headers.get("ETag", "")),
+            version_id=answer.headers.get("x-ms-version-id"),
             checksums={"md5": md5},
         )
         return Committed(info=info, verified_by="md5" if found_md5 else None)
@@ -325,16 +340,34 @@ class AzureStore:
     ) -> AzureUpload:
         """As the protocol says; no request is needed to begin."""
         del part_bytes
-        self.blob(key)  # refuses what cannot be a name before the first byte
+        _require_name(key, self.url(key))  # refuses what cannot be a name before the first byte
         return AzureUpload(self, key, size_bytes=size_bytes, metadata=metadata, replaces=replaces)
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: UploadToken,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> AzureUpload | None:
+        """As the protocol says; one request for the list of blocks."""
+        del token, part_bytes
+        upload = AzureUpload(self, key, size_bytes=size_bytes, metadata=metadata, replaces=replaces)
+        await upload.find_blocks()
+        return upload
+
+    async def abort_upload(self, key: str, token: UploadToken) -> None:
+        """Do nothing; see the module's known limitation."""
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         """As the protocol says; with soft delete or versioning on, the account keeps what it is set to keep."""
-        request = self.blob(info.key).delete_blob(
-            etag=quoted(info.etag), match_condition=MatchConditions.IfNotModified, **ONE_REQUEST
-        )
+        _require_name(info.key, self.url(info.key))
+        condition = {"If-Match": quoted(info.etag)}
         try:
-            await self.ask(request, "deleting", info.key, needs=_DELETE_RIGHT)
+            await self.request("DELETE", info.key, "deleting", needs=_DELETE_RIGHT, headers=condition)
         except SourceMissingError:
             return False
         except _ConditionNotMetError:
@@ -344,65 +377,20 @@ class AzureStore:
             raise no_longer from None
         return True
 
-    def _container(self) -> ContainerClient:
-        return self._client.get_container_client(self.bucket)
-
-    def blob(self, key: str) -> BlobClient:
-        """Return the client of a key; refuses keys that URL libraries or the service turn into other names.
-
-        `a/../b` would be normalised on its way, and leave the container with enough dots; a backslash becomes `/`.
-        """
-        if not key or "\\" in key or any(segment in (".", "..") for segment in key.split("/")):
-            raise KeyRefusedError(f"{self.url(key)} cannot be the name of an Azure blob", hint="rename the object")
+    async def request(
+        self, method: str, key: str, action: str, *, needs: str, target: Target | None = None, **options: Any
+    ) -> Answer:
+        """Return the answer to a request, or raise what it means; `options` are those of `AzureApi.ask`."""
         try:
-            key.encode("utf-8")
-        except UnicodeEncodeError:
-            raise KeyRefusedError(f"{self.url(key)} is not valid Unicode", hint="rename the object") from None
-        return self._client.get_blob_client(self.bucket, key)
+            return await self._api.ask(method, key, target or self._target(action, key, needs=needs), **options)
+        except AzureAnswerError as error:
+            raise self._translate(error, f"{action} {self.url(key)}", key, needs) from None
 
-    async def ask_to_write(self, request: Awaitable[_Answer], key: str, *, size_bytes: int = 0) -> _Answer:
-        try:
-            return await self.ask(request, "writing", key, needs=WRITE_RIGHT, size_bytes=size_bytes)
-        except _ConditionNotMetError:
-            raise DestinationChangedError(
-                f"{self.url(key)} was written or removed by somebody else since it was looked at",
-                hint="it was left alone",
-            ) from None
+    def _target(self, action: str, key: str, *, needs: str) -> Target:
+        return Target(action=action, url=self.url(key), needs=needs, absent="object" if key else "bucket")
 
-    async def ask(
-        self, request: Awaitable[_Answer], action: str, key: str, *, needs: str, size_bytes: int = 0
-    ) -> _Answer:
-        """Return the answer to a request in reasonable time, or raise what it means."""
-        try:
-            async with asyncio.timeout(deadline_seconds(size_bytes)):
-                return await request
-        except Exception as error:  # whatever the SDK raises has a translation
-            # Without the cause: the SDK's texts hold signatures, and aiohttp's hold whole URLs with the SAS in them.
-            raise self._translate(error, action, key, needs=needs) from None
-
-    def _translate(self, error: Exception, action: str, key: str, *, needs: str) -> TransferError:
-        what = f"{action} {self.url(key)}"
-        if _is_certificate_error(error):
-            return ConnectionConfigError(
-                f"{what} failed: the certificate of the endpoint is not trusted",
-                hint="install its authority, or set `connection_verify` in the connection's extra",
-            )
-        if isinstance(error, HttpResponseError) and error.response is not None:
-            return self._translate_answer(error, what, key, needs)
-        if isinstance(error, ClientAuthenticationError) or type(error).__name__ == "AzureSigningError":
-            return AccessDeniedError(
-                f"{what} failed: no token or signature could be made ({type(error).__name__})",
-                hint="check the key, secret or identity of the connection",
-            )
-        if isinstance(error, (*_TRANSPORT_ERRORS, HttpResponseError)):
-            return ConnectionLostError(
-                f"{what} failed: {_transport_cause(error)}", hint="the endpoint did not answer properly"
-            )
-        detail = " in the Azure SDK" if isinstance(error, AzureError) else ""
-        return PermanentError(f"{what} failed: {type(error).__name__}{detail}")
-
-    def _translate_answer(self, error: HttpResponseError, what: str, key: str, needs: str) -> TransferError:
-        code, status = _code(error), error.status_code or 0
+    def _translate(self, error: AzureAnswerError, what: str, key: str, needs: str) -> TransferError:
+        code, status = error.code, error.status
         found = f"{status} {code}".strip()
         if code in _CONDITION_CODES or (status == 412 and not code.startswith(_LEASE_PREFIX)):
             return _ConditionNotMetError(f"{what} failed: {found}")
@@ -424,93 +412,81 @@ class AzureStore:
             return AccessDeniedError(f"access denied {what} ({found})", hint=f"it needs {needs}")
         return self._translate_fault(error, what, found)
 
-    def _translate_fault(self, error: HttpResponseError, what: str, found: str) -> TransferError:
-        code, status = _code(error), error.status_code or 0
+    def _translate_fault(self, error: AzureAnswerError, what: str, found: str) -> TransferError:
+        code, status = error.code, error.status
         if code.startswith(_LEASE_PREFIX):
             return PermanentError(f"{what} failed: the blob is leased ({found})", hint="end the lease first")
         if status in (429, 503) or code in _THROTTLE_CODES:
             return ThrottledError(
                 f"{what} failed: the store asked for fewer requests ({found})",
-                retry_after_seconds=retry_after_seconds(_header(error, "Retry-After")),
+                retry_after_seconds=retry_after_seconds(error.headers.get("Retry-After")),
             )
         if code in _CHECKSUM_CODES:
             return ChecksumMismatchError(f"{what} failed: the store received other bytes than were sent ({found})")
         if status >= 500 or status == 408:
             return ConnectionLostError(f"{what} failed: the store answered {found}")
-        request_id = _header(error, "x-ms-request-id")
+        request_id = error.headers.get("x-ms-request-id", "")
         return PermanentError(
             f"{what} failed: the store answered {found} (request {request_id})", hint=_HINTS.get(code, "")
         )
 
 
-async def _next_page(pages: AsyncIterator[AsyncIterator[BlobProperties]]) -> list[ObjectInfo] | None:
-    """Return the next page of a listing, None after the last one."""
-    page = await anext(pages, None)
-    return None if page is None else [_describe(blob.name, blob) async for blob in page]
+def _require_name(key: str, url: str) -> None:
+    """Refuse keys that URL libraries or the service turn into other names.
+
+    `a/../b` would be normalised on its way, and leave the container with enough dots; a backslash becomes `/`.
+    """
+    if not key or "\\" in key or any(segment in (".", "..") for segment in key.split("/")):
+        raise KeyRefusedError(f"{url} cannot be the name of an Azure blob", hint="rename the object")
+    try:
+        key.encode("utf-8")
+    except UnicodeEncodeError:
+        raise KeyRefusedError(f"{url} is not valid Unicode", hint="rename the object") from None
 
 
-async def _download(blob: BlobClient, etag: str, start_byte: int, size_bytes: int) -> tuple[BlobProperties, bytes]:
-    # A range cannot be empty; `decompress` would undo Content-Encoding.
-    stream = await blob.download_blob(
-        start_byte if size_bytes else None,
-        size_bytes or None,
-        etag=etag,
-        match_condition=MatchConditions.IfNotModified,
-        decompress=False,
-        max_concurrency=1,
-        **ONE_REQUEST,
-    )
-    return stream.properties, await stream.readall()
+def _listed_all(page: ET.Element, answer: Answer) -> list[ObjectInfo]:
+    try:
+        return [_listed(blob) for blob in page.iterfind("Blobs/Blob")]
+    except (AttributeError, KeyError, ValueError) as error:
+        raise ConnectionLostError(f"{answer.target} failed: the answer lacks {error}") from None
 
 
-def _describe(
-    key: str, properties: BlobProperties, *, metadata: ObjectMetadata | None = None, size_bytes: int | None = None
-) -> ObjectInfo:
-    # What is written into an append or page blob later leaves its MD5 as it was: there it proves nothing.
-    md5 = hex_of_md5(properties.content_settings.content_md5) if properties.blob_type in _WRITTEN_WHOLE else ""
-    tier = properties.blob_tier
+def _listed(blob: ET.Element) -> ObjectInfo:
+    name = blob.find("Name")
+    if name is None:
+        raise KeyError("Name")
+    # Names with characters XML cannot hold come percent-encoded.
+    key = unquote(name.text or "") if name.get("Encoded") == "true" else name.text or ""
+    properties = {element.tag: element.text or "" for element in blob.iterfind("Properties/*")}
+    user = {element.tag: element.text or "" for element in blob.iterfind("Metadata/*")}
+    md5 = properties.get("Content-MD5") if properties.get("BlobType") in _WRITTEN_WHOLE else ""
+    modified = properties.get("Last-Modified")
+    size_bytes = int(properties["Content-Length"])
     return ObjectInfo(
         key=key,
-        size_bytes=properties.size if size_bytes is None else size_bytes,
-        etag=unquoted(properties.etag or ""),
-        version_id=properties.version_id,
-        modified_at=properties.last_modified,
-        checksums={"md5": md5} if md5 else {},
-        metadata=metadata,
-        is_archived=str(getattr(tier, "value", tier) or "") == "Archive",
-        unreadable_because="it is a folder of the account's hierarchical namespace" if _is_folder(properties) else "",
+        size_bytes=size_bytes,
+        etag=unquoted(properties.get("Etag", "")),
+        version_id=blob.findtext("VersionId"),
+        modified_at=parsedate_to_datetime(modified) if modified else None,
+        checksums={"md5": hex_of(md5)} if md5 else {},
+        is_archived=properties.get("AccessTier") == "Archive",
+        unreadable_because=_FOLDER if _is_folder(size_bytes, user) else "",
     )
 
 
-def _is_folder(properties: BlobProperties) -> bool:
+def _content_length(answer: Answer) -> int:
+    try:
+        return int(answer.headers["Content-Length"])
+    except (KeyError, ValueError):
+        if answer.body:
+            return len(answer.body)
+        raise ConnectionLostError(f"{answer.target} failed: the answer does not tell the size") from None
+
+
+def _is_folder(size_bytes: int, user: Mapping[str, str]) -> bool:
     """Tell whether a blob stands for a folder: accounts with a hierarchical namespace list one of 0 bytes for each.
 
     Source: rclone goes by the same mark, backend/azureblob/azureblob.go (isDirectoryMarker).
     """
-    marks = {name.lower(): value for name, value in (properties.metadata or {}).items()}
-    return properties.size == 0 and str(marks.get("hdi_isfolder", "")).lower() == "true"
-
-
-def _code(error: Exception) -> str:
-    """Return the service's own code; the SDK rewrites some codes, so the answer's header comes first."""
-    if not isinstance(error, HttpResponseError):
-        return ""
-    code = _header(error, "x-ms-error-code") or getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
-
-
-def _header(error: HttpResponseError, name: str) -> str:
-    headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    return headers.get(name) or ""
-
-
-def _is_certificate_error(error: BaseException) -> bool:
-    causes = (error, error.__cause__, getattr(error, "inner_exception", None))
-    return any(isinstance(cause, aiohttp.ClientSSLError) for cause in causes)
-
-
-def _transport_cause(error: Exception) -> str:
-    """Name what broke by class only: the texts of aiohttp's errors may hold the URL with its SAS."""
-    cause = getattr(error, "inner_exception", None) or error.__cause__ or error
-    inner = getattr(cause, "inner_exception", None) or cause.__cause__ or cause
-    return type(inner).__name__
+    marks = {name.lower(): value for name, value in user.items()}
+    return size_bytes == 0 and marks.get("hdi_isfolder", "").lower() == "true"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from azure.storage.blob import BlobBlock
-
-from skyferry.checksums import base64_of
-from skyferry.errors import ChecksumMismatchError, SizeMismatchError
+from skyferry.checksums import base64_of, hex_of
+from skyferry.errors import ChecksumMismatchError, SizeMismatchError, SourceMissingError
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
-from skyferry.stores.azure_requests import ONE_REQUEST, WRITE_RIGHT, condition, hex_of_md5, metadata_arguments
+from skyferry.stores.azure_requests import WRITE_RIGHT, condition_headers, metadata_headers
+from skyferry.stores.base import UploadToken
+from skyferry.stores.http_requests import parse_xml
 
 if TYPE_CHECKING:
     from skyferry.stores.azure import AzureStore
+
+_LISTING = "listing the blocks of"
 
 
 class AzureUpload:
@@ -38,16 +41,49 @@ class AzureUpload:
         self._metadata = metadata
         self._replaces = replaces
         self._parts: dict[int, tuple[str, int]] = {}
+        self._found: dict[str, int] = {}
+
+    @property
+    def token(self) -> UploadToken:
+        """Empty: uncommitted blocks are found by their key alone."""
+        return {}
+
+    async def find_blocks(self) -> None:
+        """Look up what the service holds of earlier attempts, whatever content they had."""
+        query = {"comp": "blocklist", "blocklisttype": "uncommitted"}
+        try:
+            answer = await self._store.request(
+                "GET", self._key, "listing the blocks of", needs=WRITE_RIGHT, query=query
+            )
+        except SourceMissingError:
+            return
+        for block in parse_xml(answer).iterfind("UncommittedBlocks/Block"):
+            name, size = block.findtext("Name"), block.findtext("Size")
+            if name and size:
+                self._found[name] = int(size)
+
+    def has_part(self, index: int, size_bytes: int, digests: Mapping[str, str]) -> bool:
+        """As the protocol says; proven by the block's name, which the service took together with that MD5."""
+        block_id = _block_id(index, digests["md5"])
+        if self._found.get(block_id) != size_bytes:
+            return False
+        self._parts[index] = (block_id, size_bytes)
+        return True
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
         md5 = digests["md5"]
         block_id = _block_id(index, md5)
-        request = self._store.blob(self._key).stage_block(
-            block_id, body, length=len(body), headers={"Content-MD5": base64_of(md5)}, **ONE_REQUEST
+        answer = await self._store.request(
+            "PUT",
+            self._key,
+            f"writing part {index + 1} of",
+            needs=WRITE_RIGHT,
+            query={"comp": "block", "blockid": block_id},
+            headers={"Content-MD5": base64_of(md5)},
+            body=body,
+            size_bytes=len(body),
         )
-        action = f"writing part {index + 1} of"
-        answer = await self._store.ask(request, action, self._key, needs=WRITE_RIGHT, size_bytes=len(body))
-        found = hex_of_md5(answer.get("content_md5"))
+        found = hex_of(answer.headers.get("Content-MD5", ""))
         if found and found != md5:
             raise ChecksumMismatchError(
                 f"part {index + 1} of {self._store.url(self._key)} was stored with md5 {found}; {md5} was sent",
@@ -60,12 +96,18 @@ class AzureUpload:
         list names the blocks by number and MD5.
         """
         self._require_all_parts()
-        blocks = [BlobBlock(self._parts[index][0]) for index in sorted(self._parts)]
         md5 = digests["md5"]
-        request = self._store.blob(self._key).commit_block_list(
-            blocks, **metadata_arguments(self._metadata, md5), **condition(self._replaces), **ONE_REQUEST
+        blocks = "".join(f"<Latest>{self._parts[index][0]}</Latest>" for index in sorted(self._parts))
+        answer = await self._store.write(
+            self._key,
+            query={"comp": "blocklist"},
+            headers={
+                "x-ms-blob-content-md5": base64_of(md5),
+                **metadata_headers(self._metadata),
+                **condition_headers(self._replaces),
+            },
+            body=f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode(),
         )
-        answer = await self._store.ask_to_write(request, self._key)
         return self._store.committed(self._key, self._size_bytes, answer, md5=md5, found_md5=md5)
 
     def _require_all_parts(self) -> None:
@@ -76,6 +118,9 @@ class AzureUpload:
                 f"{len(self._parts)} parts; the key was left as it was"
             )
 
+    async def leave(self) -> None:
+        """Nothing is held here."""
+
     async def abort(self) -> None:
         """Forget the blocks; see the module's known limitation."""
         self._parts.clear()
@@ -84,6 +129,7 @@ class AzureUpload:
 def _block_id(index: int, md5: str) -> str:
     """Return a name all of whose like have the same length, as the service demands of the blocks of one blob.
 
-    Source: https://learn.microsoft.com/rest/api/storageservices/put-block (at most 64 bytes).
+    Source: https://learn.microsoft.com/rest/api/storageservices/put-block (at most 64 bytes before they are
+    encoded).
     """
-    return f"{index:05d}-{md5}"
+    return base64.b64encode(f"{index:05d}-{md5}".encode()).decode()

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 
+UploadToken = Mapping[str, str]
+"""Where an unfinished upload is found again, in the store's own words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
@@ -16,7 +19,8 @@ class Capabilities:
     Attributes:
         lists_in_key_order: Listings come in the order of the keys' UTF-8 bytes.
         parts_in_order: Parts of an upload must be sent one after the other, from the first to the last.
-        digests: Algorithms the store needs over the whole content, at `put_object` and at `commit`.
+        digests: Algorithms the store needs over the whole content at `put_object`.
+        commit_digests: The same at `Upload.commit`.
         part_digests: Algorithms the store needs over each part.
         min_part_bytes: Every part but the last has at least this size, and is a multiple of `part_multiple_bytes`.
         part_multiple_bytes: See `min_part_bytes`.
@@ -32,6 +36,7 @@ class Capabilities:
     lists_in_key_order: bool
     parts_in_order: bool
     digests: frozenset[str]
+    commit_digests: frozenset[str]
     part_digests: frozenset[str]
     min_part_bytes: int
     part_multiple_bytes: int
@@ -57,6 +62,17 @@ class EtagDigest(Protocol):
 class Upload(Protocol):
     """A large object on its way; nothing of it is visible at the key before `commit`."""
 
+    @property
+    def token(self) -> UploadToken | None:
+        """What `Store.resume_upload` needs to go on with this upload, in any process; None where that is impossible."""
+
+    def has_part(self, index: int, size_bytes: int, digests: Mapping[str, str]) -> bool:
+        """Tell whether the store holds this very part already, which needs not be sent again then.
+
+        Args:
+            digests: The algorithms of `Capabilities.part_digests` over the part.
+        """
+
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
         """Store part `index` (from 0). Repeating it with the same bytes is harmless."""
 
@@ -64,7 +80,7 @@ class Upload(Protocol):
         """Show the whole object at its key, or leave the key as it was.
 
         Args:
-            digests: The algorithms of `Capabilities.digests` over the whole content, lower-case hex.
+            digests: The algorithms of `Capabilities.commit_digests` over the whole content, lower-case hex.
 
         Raises:
             DestinationChangedError: The key no longer shows `replaces`. Also raised when the answer to an earlier
@@ -72,6 +88,9 @@ class Upload(Protocol):
             ChecksumMismatchError: The store holds other bytes than were sent; the key does not show them any longer
                 where the store allows that to be arranged (see each store).
         """
+
+    async def leave(self) -> None:
+        """End work on the upload in this process, and leave what was stored for `Store.resume_upload`."""
 
     async def abort(self) -> None:
         """Throw away what was stored; never raises for an upload that is gone already."""
@@ -162,6 +181,24 @@ class Store(Protocol):
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
     ) -> Upload:
         """Begin a large object of a known size in parts of `part_bytes` (the last one may be smaller)."""
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: UploadToken,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> Upload | None:
+        """Go on with an upload another process began with the same arguments; None if nothing of it can be used.
+
+        What the store holds is asked of the store; the token says where to ask, and is not trusted with more.
+        """
+
+    async def abort_upload(self, key: str, token: UploadToken) -> None:
+        """Throw away what was stored of an upload; one that is gone already is fine."""
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         """Delete exactly the version `info` names; return False when the key shows nothing any more.

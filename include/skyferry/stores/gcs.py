@@ -4,18 +4,18 @@ A small object is one multipart request that declares its CRC32C. A large one is
 one streams every part but the last, the other brings the last part together with the CRC32C of the whole, so that the
 service itself can refuse to show other bytes. Every answer holds the CRC32C of what was stored, and is compared.
 
-Known limitation: a session whose stream broke is not taken up again; the upload must be started anew.
+A session whose stream broke is asked how much of it was kept, and goes on from there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from skyferry.checksums import base64_of, hex_of
 from skyferry.errors import (
@@ -27,22 +27,21 @@ from skyferry.errors import (
     SourceChangedError,
     SourceMissingError,
     TransferError,
+    UploadLostError,
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
-from skyferry.stores.base import Capabilities, EtagDigest
+from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
 from skyferry.stores.gcs_api import (
     WRITE_RIGHTS,
     AlreadyExistsError,
-    Answer,
     ConditionNotMetError,
     GcsApi,
-    Target,
     TokenProvider,
     bucket_path,
-    in_pieces,
     object_path,
 )
 from skyferry.stores.gcs_upload import GcsUpload
+from skyferry.stores.http_requests import Answer, Line, Target, in_pieces
 
 _KIBIBYTE = 2**10
 _PAGE_KEYS = 1_000
@@ -68,7 +67,7 @@ class GcsStore:
     content headers and user metadata, so that a listed object is read with one request.
 
     Args:
-        session: It stays the caller's to close.
+        line: How the endpoint is reached; it stays the caller's to close.
         token: Returns an access token that is valid now, or None for anonymous access; called for every request.
         bucket: Name of the bucket.
         endpoint: Scheme, host and port of the JSON API.
@@ -82,6 +81,7 @@ class GcsStore:
         lists_in_key_order=True,
         parts_in_order=True,
         digests=frozenset({"crc32c"}),
+        commit_digests=frozenset({"crc32c"}),
         part_digests=frozenset(),
         min_part_bytes=256 * _KIBIBYTE,
         part_multiple_bytes=256 * _KIBIBYTE,
@@ -96,14 +96,14 @@ class GcsStore:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        line: Line,
         token: TokenProvider,
         bucket: str,
         *,
         endpoint: str = "https://storage.googleapis.com",
         project_id: str | None = None,
     ) -> None:
-        self.api = GcsApi(session, token, endpoint)
+        self.api = GcsApi(line, token, endpoint)
         self.bucket = bucket
         self._project_id = project_id
 
@@ -111,7 +111,7 @@ class GcsStore:
         return f"gs://{self.bucket}/{key}"
 
     async def aclose(self) -> None:
-        """The session is the caller's to close."""
+        """The line is the caller's to close."""
 
     async def check_bucket(self) -> None:
         # A listing of one key, because reading a bucket's properties needs a right that object roles do not include.
@@ -250,8 +250,63 @@ class GcsStore:
             raise ConnectionLostError(f"writing {self.url(key)} failed: the store gave no upload session")
         session_address = self.api.session_address(location)
         return GcsUpload(
-            self, key, session_address, size_bytes=size_bytes, part_bytes=part_bytes, content_type=content_type
+            self,
+            key,
+            session_address,
+            size_bytes=size_bytes,
+            part_bytes=part_bytes,
+            content_type=content_type,
+            replaces=replaces,
         )
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: UploadToken,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> GcsUpload | None:
+        """As the protocol says; one request for how much was kept.
+
+        The condition on what the key shows was fixed when the session began, so another one needs another session.
+        """
+        address = self._address_of(token)
+        if address is None or token.get("replaces") != (replaces.etag if replaces else ""):
+            return None
+        upload = GcsUpload(
+            self,
+            key,
+            address,
+            size_bytes=size_bytes,
+            part_bytes=part_bytes,
+            content_type=metadata.content_type or _DEFAULT_TYPE,
+            replaces=replaces,
+        )
+        return upload if await upload.find_kept() else None
+
+    async def abort_upload(self, key: str, token: UploadToken) -> None:
+        address = self._address_of(token)
+        if address is not None:
+            await self.end_session(key, address)
+
+    def _address_of(self, token: UploadToken) -> str | None:
+        """Return the address of a recorded session; None for what is none: a record must not name other resources."""
+        address = self.api.session_address(token.get("session", ""))
+        path = urlsplit(address).path.removeprefix(urlsplit(self.api.address("")).path)
+        return address if path.startswith("/upload/") and "/../" not in path else None
+
+    async def end_session(self, key: str, address: str) -> None:
+        """Throw away what a session has kept; one that is gone already is fine.
+
+        The service answers 499 to a cancelled session, and drops one it was not told about after a week:
+        https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
+        """
+        target = self.target("abandoning the upload of", key, needs=WRITE_RIGHTS, absent="session")
+        with contextlib.suppress(UploadLostError):
+            await self.api.ask("DELETE", address, target, headers={"Content-Length": "0"})
 
     async def write(
         self,

@@ -1,26 +1,15 @@
-"""Requests to Google's JSON API for Cloud Storage: addresses, authorisation, deadlines, and what failures mean.
-
-No request follows a redirect or goes to another host than the endpoint. None is sent twice, save that aiohttp repeats
-a read or a deletion once when the pooled connection it was written to turns out to be closed (RFC 9112 section 9.3.1).
-"""
+"""Requests to Google's JSON API for Cloud Storage: addresses, authorisation, and what failures mean."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from urllib.parse import quote, urlencode, urlsplit
-
-import aiohttp
-from yarl import URL
 
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
     ChecksumMismatchError,
-    ConnectionConfigError,
     ConnectionLostError,
     KeyRefusedError,
     PermanentError,
@@ -28,12 +17,12 @@ from skyferry.errors import (
     SourceMissingError,
     ThrottledError,
     TransferError,
+    UploadLostError,
 )
-from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS, deadline_seconds, retry_after_seconds
+from skyferry.stores.http_requests import TRANSPORT_ERRORS, Answer, Line, Target, exchange
+from skyferry.stores.pacing import retry_after_seconds
 
-_TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 _MESSAGE_CHARACTERS = 200
-_PIECE_BYTES = 256 * 2**10
 WRITE_RIGHTS = "storage.objects.create, and storage.objects.delete to replace an object"
 
 TokenProvider = Callable[[], Awaitable[str | None]]
@@ -48,57 +37,17 @@ class AlreadyExistsError(TransferError):
     """A bucket of this name exists already, ours or another project's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a request is about, in the words of an error message.
-
-    Attributes:
-        action: What is being done, as in "reading".
-        url: To what, as the user writes it.
-        needs: The IAM permission it takes.
-        absent: What a 404 means: the `bucket`, the `object` or the upload `session` is gone.
-    """
-
-    action: str
-    url: str
-    needs: str
-    absent: str
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.url}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A whole answer to a request whose status is 2xx, or 308 from an upload session."""
-
-    target: Target
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> dict[str, Any]:
-        """Return the JSON object in the body; an answer without one did not come from Cloud Storage."""
-        try:
-            values = json.loads(self.body)
-        except ValueError:
-            values = None
-        if not isinstance(values, dict):
-            raise ConnectionLostError(f"{self.target} failed: the answer is no JSON object")
-        return values
-
-
 class GcsApi:
     """One endpoint of the JSON API, spoken to with one connection's tokens.
 
     Args:
-        session: It stays the caller's to close.
+        line: How the endpoint is reached.
         token: Called for every request.
         endpoint: Scheme, host and port; requests never leave it.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, token: TokenProvider, endpoint: str) -> None:
-        self._session = session
+    def __init__(self, line: Line, token: TokenProvider, endpoint: str) -> None:
+        self._line = line
         self._token = token
         self._endpoint = endpoint.rstrip("/")
 
@@ -135,22 +84,9 @@ class GcsApi:
             TransferError: Everything else, translated.
         """
         sent_headers = {**(headers or {}), **await self._authorisation(target)}
-        try:
-            async with self._session.request(
-                method,
-                URL(address, encoded=True),
-                headers=sent_headers,
-                data=body,
-                timeout=_timeout(size_bytes),
-                allow_redirects=False,
-                auto_decompress=False,
-            ) as response:
-                answer = Answer(
-                    target=target, status=response.status, headers=response.headers, body=await response.read()
-                )
-        except Exception as error:  # whatever the client raises has a translation
-            # Without the cause: the client's texts hold whole addresses, and the one of an upload session is a secret.
-            raise _translate_transport(error, target) from None
+        answer = await exchange(
+            self._line, method, address, target, headers=sent_headers, body=body, size_bytes=size_bytes
+        )
         if answer.status // 100 == 2 or (answer.status == 308 and target.absent == "session"):
             return answer
         raise _translate_answer(answer, target)
@@ -162,7 +98,7 @@ class GcsApi:
             raise
         except Exception as error:  # comes from whatever library made the token
             name = type(error).__name__
-            if getattr(error, "retryable", False) or isinstance(error, _TRANSPORT_ERRORS):
+            if getattr(error, "retryable", False) or isinstance(error, TRANSPORT_ERRORS):
                 raise ConnectionLostError(f"{target} failed: no access token could be fetched ({name})") from None
             raise AccessDeniedError(
                 f"{target} failed: the credentials give no access token ({name})",
@@ -190,33 +126,6 @@ def object_path(bucket: str, key: str, url: str) -> str:
         raise KeyRefusedError(f"{url} is not valid Unicode", hint="rename the object") from None
 
 
-async def in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
-    """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
-    for body in bodies:
-        view = memoryview(body)
-        for start_byte in range(0, len(view), _PIECE_BYTES):
-            yield view[start_byte : start_byte + _PIECE_BYTES]
-
-
-def _timeout(size_bytes: int | None) -> aiohttp.ClientTimeout:
-    total_seconds = None if size_bytes is None else deadline_seconds(size_bytes)
-    return aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-
-
-def _translate_transport(error: Exception, target: Target) -> TransferError:
-    if isinstance(error, TransferError):
-        return error
-    if isinstance(error, aiohttp.ClientSSLError):
-        return ConnectionConfigError(
-            f"{target} failed: the certificate of the endpoint is not trusted", hint="install its authority"
-        )
-    if isinstance(error, _TRANSPORT_ERRORS):
-        return ConnectionLostError(
-            f"{target} failed: {type(error).__name__}", hint="the endpoint did not answer properly"
-        )
-    return PermanentError(f"{target} failed: {type(error).__name__}")
-
-
 def _translate_answer(answer: Answer, target: Target) -> TransferError:
     """Say what an answer means; statuses as in https://cloud.google.com/storage/docs/json_api/v1/status-codes."""
     status = answer.status
@@ -224,7 +133,7 @@ def _translate_answer(answer: Answer, target: Target) -> TransferError:
     found = f"{status} {reason}".strip()
     if status == 412:
         return ConditionNotMetError(f"{target} failed: {found}")
-    if status == 404 or (status == 410 and target.absent == "session"):
+    if status == 404 or (status in (410, 499) and target.absent == "session"):
         return _translate_absence(message, target)
     if status in (429, 503) or "ratelimitexceeded" in reason.lower():
         return ThrottledError(
@@ -248,7 +157,7 @@ def _translate_answer(answer: Answer, target: Target) -> TransferError:
 
 def _translate_absence(message: str, target: Target) -> TransferError:
     if target.absent == "session":
-        return ConnectionLostError(f"{target} failed: the upload session is gone", hint="it begins anew")
+        return UploadLostError(f"{target} failed: the upload session is gone", hint="it begins anew")
     if target.absent == "object" and "bucket does not exist" not in message:
         return SourceMissingError(f"{target.url} is gone")
     if target.absent == "project":

@@ -8,9 +8,17 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from skyferry.checksums import base64_of
-from skyferry.errors import ConnectionLostError, PermanentError, SizeMismatchError, TransferError
-from skyferry.objects import Committed
-from skyferry.stores.gcs_api import WRITE_RIGHTS, Answer, in_pieces
+from skyferry.errors import (
+    ConnectionLostError,
+    DestinationChangedError,
+    PermanentError,
+    SizeMismatchError,
+    TransferError,
+    UploadLostError,
+)
+from skyferry.objects import Committed, ObjectInfo
+from skyferry.stores.base import UploadToken
+from skyferry.stores.http_requests import Answer, in_pieces
 from skyferry.stores.pacing import deadline_seconds
 
 if TYPE_CHECKING:
@@ -21,11 +29,19 @@ class GcsUpload:
     """A resumable session fed part by part; holds the last part back until the commit.
 
     Beside the part the caller holds, at most one part waits and one is on the wire. Once a part could not be sent,
-    every further call raises the same error: the upload must be started anew.
+    every further call raises the same error: go on with `GcsStore.resume_upload`.
     """
 
     def __init__(
-        self, store: GcsStore, key: str, address: str, *, size_bytes: int, part_bytes: int, content_type: str
+        self,
+        store: GcsStore,
+        key: str,
+        address: str,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        content_type: str,
+        replaces: ObjectInfo | None,
     ) -> None:
         self._store = store
         self._key = key
@@ -35,11 +51,40 @@ class GcsUpload:
         self._content_type = content_type
         self._last_index = max(0, (size_bytes - 1) // part_bytes)
         self._head_bytes = self._last_index * part_bytes
+        self._replaced_etag = replaces.etag if replaces else ""
+        self._kept_bytes = 0
         self._next_index = 0
         self._last_part = b""
         self._parts: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
         self._head: asyncio.Task[None] | None = None
         self._failure: TransferError | None = None
+
+    @property
+    def token(self) -> UploadToken:
+        """Whoever has it can write this object for a week; it belongs into the state folder only."""
+        return {"session": self._address, "replaces": self._replaced_etag}
+
+    async def find_kept(self) -> bool:
+        """Ask how much the session has kept of earlier attempts; False when it is over.
+
+        Source: https://cloud.google.com/storage/docs/performing-resumable-uploads#status-check
+        """
+        headers = self._range_headers(0, 0, total=str(self._size_bytes))
+        try:
+            answer = await self._put(headers, in_pieces(), size_bytes=0)
+        except (UploadLostError, DestinationChangedError):
+            return False
+        if answer.status != 308:
+            return False
+        last_byte = answer.headers.get("Range", "").rpartition("-")[2]
+        self._kept_bytes = int(last_byte) + 1 if last_byte.isascii() and last_byte.isdigit() else 0
+        self._next_index = min(self._kept_bytes // self._part_bytes, self._last_index)
+        return self._kept_bytes < self._size_bytes
+
+    def has_part(self, index: int, size_bytes: int, digests: Mapping[str, str]) -> bool:
+        """As the protocol says; what the session has kept is proven at the commit, by the CRC32C of the whole."""
+        del size_bytes, digests
+        return index < self._last_index and (index + 1) * self._part_bytes <= self._kept_bytes
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
         del digests  # the store checks the whole content
@@ -55,7 +100,7 @@ class GcsUpload:
         if index == self._last_index:
             self._last_part = body
         else:
-            await self._feed(body)
+            await self._feed(body[max(0, self._kept_bytes - index * self._part_bytes) :])
         self._next_index += 1
 
     async def _feed(self, body: bytes) -> None:
@@ -77,7 +122,7 @@ class GcsUpload:
 
     async def _send_head(self) -> None:
         """Stream every part but the last; keeps its failure, and lets whoever waits to hand over a part go on."""
-        headers = self._range_headers(0, self._head_bytes, total="*")
+        headers = self._range_headers(self._kept_bytes, self._head_bytes, total="*")
         try:
             answer = await self._put(headers, self._head_pieces(), size_bytes=None)
             kept = answer.headers.get("Range", "")
@@ -92,7 +137,7 @@ class GcsUpload:
                 self._parts.get_nowait()
 
     async def _head_pieces(self) -> AsyncIterator[memoryview]:
-        for _ in range(self._last_index):
+        for _ in range(self._kept_bytes // self._part_bytes, self._last_index):
             async for piece in in_pieces(await self._parts.get()):
                 yield piece
 
@@ -126,23 +171,25 @@ class GcsUpload:
         if self._head is not None:
             await self._head
             self._raise_failure()
-        headers = self._range_headers(self._head_bytes, self._size_bytes, total=str(self._size_bytes))
+        start_byte = max(self._head_bytes, self._kept_bytes)
+        last_part = self._last_part[start_byte - self._head_bytes :]
+        headers = self._range_headers(start_byte, self._size_bytes, total=str(self._size_bytes))
         headers["X-Goog-Hash"] = f"crc32c={base64_of(digests['crc32c'])}"
-        size_bytes = len(self._last_part)
-        answer = await self._put(headers, in_pieces(self._last_part), size_bytes=size_bytes)
+        answer = await self._put(headers, in_pieces(last_part), size_bytes=len(last_part))
         if answer.status == 308:
             raise ConnectionLostError(
                 f"writing {self._store.url(self._key)} failed: the store misses bytes of it", hint="it begins anew"
             )
         return await self._store.committed(self._key, answer, digests["crc32c"])
 
-    async def abort(self) -> None:
+    async def leave(self) -> None:
+        """End the stream; the session keeps what has arrived."""
         if self._head is not None:
             self._head.cancel()
             await asyncio.wait([self._head])
         self._last_part = b""
-        target = self._store.target("abandoning the upload of", self._key, needs=WRITE_RIGHTS, absent="session")
-        # The service answers 499 to a cancelled session, and drops one it was not told about after a week:
-        # https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload
+
+    async def abort(self) -> None:
+        await self.leave()
         with contextlib.suppress(TransferError):
-            await self._store.api.ask("DELETE", self._address, target, headers={"Content-Length": "0"})
+            await self._store.end_session(self._key, self._address)

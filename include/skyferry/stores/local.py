@@ -28,10 +28,11 @@ from skyferry.errors import (
     SourceChangedError,
     SourceMissingError,
     TransferError,
+    UploadLostError,
 )
 from skyferry.keys import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, is_temporary_name
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
-from skyferry.stores.base import Capabilities
+from skyferry.stores.base import Capabilities, UploadToken
 from skyferry.stores.local_files import describe_file, is_renamed, sync_folder
 from skyferry.stores.local_upload import LocalUpload, TemporaryFile
 
@@ -58,7 +59,8 @@ class LocalStore:
         lists_in_key_order=True,
         parts_in_order=False,
         digests=frozenset({"crc32c"}),
-        part_digests=frozenset(),
+        commit_digests=frozenset({"crc32c"}),
+        part_digests=frozenset({"crc32c"}),
         min_part_bytes=1,
         part_multiple_bytes=1,
         max_part_bytes=2**30,
@@ -152,7 +154,7 @@ class LocalStore:
             raise
         file = os.fdopen(descriptor, "rb", buffering=0)  # every read is a positioned one
         try:
-            self._require_below_root(descriptor, info.key)
+            self.require_below_root(descriptor, info.key)
             if describe_file(info.key, os.fstat(descriptor)).etag != info.etag:
                 raise self._changed(info)
         except BaseException:
@@ -194,6 +196,38 @@ class LocalStore:
         del metadata, size_bytes
         raw = await self.in_thread("writing", key, lambda: TemporaryFile(self, key, replaces))
         return LocalUpload(self, raw, key=key, part_bytes=part_bytes)
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: UploadToken,
+        *,
+        size_bytes: int,
+        part_bytes: int,
+        metadata: ObjectMetadata,
+        replaces: ObjectInfo | None,
+    ) -> LocalUpload | None:
+        """As the protocol says; a file another process holds open is left to that process."""
+        del metadata, size_bytes
+        name = token.get("file", "")
+        try:
+            raw = await self.in_thread("writing", key, lambda: TemporaryFile(self, key, replaces, resumes=name))
+        except RetryableError:
+            return None
+        return LocalUpload(self, raw, key=key, part_bytes=part_bytes)
+
+    async def abort_upload(self, key: str, token: UploadToken) -> None:
+        """As the protocol says.
+
+        Raises:
+            RetryableError: Another process is at work on it.
+        """
+
+        def discard() -> None:
+            with contextlib.suppress(UploadLostError):
+                TemporaryFile(self, key, None, resumes=token.get("file", "")).discard()
+
+        await self.in_thread("ending the upload of", key, discard)
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         return await self.in_thread("deleting", info.key, lambda: self._delete(info))
@@ -247,7 +281,7 @@ class LocalStore:
     def temporary_path(self, path: Path) -> Path:
         return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
 
-    def _require_below_root(self, descriptor: int, key: str) -> None:
+    def require_below_root(self, descriptor: int, key: str) -> None:
         """Refuse a file that was reached through a symbolic link in the middle of its path."""
         real = os.path.realpath(f"/proc/self/fd/{descriptor}") if os.path.isdir("/proc/self/fd") else ""
         self._require_real_path_below_root(real or os.path.realpath(self.path(key)), key)

@@ -4,41 +4,126 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
+import re
+import stat as stat_module
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from skyferry.checksums import ContentDigests
-from skyferry.errors import ChecksumMismatchError, DestinationChangedError, PermanentError
+from skyferry.errors import (
+    ChecksumMismatchError,
+    DestinationChangedError,
+    PermanentError,
+    RetryableError,
+    UploadLostError,
+)
 from skyferry.objects import Committed, ObjectInfo
+from skyferry.stores.base import UploadToken
 from skyferry.stores.local_files import describe_file, sync_folder
 
 if TYPE_CHECKING:
     from skyferry.stores.local import LocalStore
 
+JOURNAL_SUFFIX = ".journal.part"
+"""In place of the `.part` of a temporary file: the name of its journal, one line for each part that was written."""
+
 _READ_BYTES = 1024 * 1024
+_NAME = re.compile(r"\.skyferry-[0-9a-f]{16}\.part")
+_LINE = re.compile(r"([0-9]{1,10}) ([0-9]{1,15}) ([0-9a-f]{8})")
 
 
 class TemporaryFile:
     """A temporary file beside its final name; every method blocks.
 
+    Whoever has it open holds a lock on it. So a process that goes on with what another one left (`resumes`) never
+    writes beside it, and one that was cut off never writes into a file that its successor has put in place.
+
     A task that is cancelled leaves its thread at work. The file is closed only when the last one is through: a moment
     later the number of its descriptor may be that of another file.
     """
 
-    def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None) -> None:
+    def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None, *, resumes: str = "") -> None:
         self._store = store
         self._key = key
         self._replaces = replaces
         self._path = store.path(key)
-        store.make_parents(self._path, key)
-        self._temporary = store.temporary_path(self._path)
+        if not resumes:
+            store.make_parents(self._path, key)
+        self._temporary = self._path.with_name(resumes) if resumes else store.temporary_path(self._path)
+        self._journal = self._temporary.with_suffix(JOURNAL_SUFFIX)
         self._idle = threading.Condition()
         self._threads_at_work = 0
-        self._descriptor = os.open(
-            self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        if resumes:
+            self._descriptor = self._open_again(resumes)
+            self.can_resume = True
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._temporary, flags, 0o600)
+            self.can_resume = _lock(self._descriptor)
+
+    @property
+    def name(self) -> str:
+        return self._temporary.name
+
+    def _open_again(self, name: str) -> int:
+        """Open the file that a record names, if it is one of ours and nobody is at work on it.
+
+        Raises:
+            UploadLostError: It is gone, or was put in place already, or is no such file.
+            RetryableError: Somebody is at work on it.
+        """
+        lost = UploadLostError(f"the file {name!r} of an earlier attempt at {self._store.url(self._key)} is gone")
+        if not _NAME.fullmatch(name):
+            raise lost
+        try:
+            descriptor = os.open(self._temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            raise lost from None
+        try:
+            if not _lock(descriptor):
+                raise RetryableError(f"another process is at work on {self._store.url(self._key)}")
+            self._store.require_below_root(descriptor, self._key)
+            status = os.fstat(descriptor)
+            if not stat_module.S_ISREG(status.st_mode) or status.st_nlink == 0:
+                raise lost
+            if status.st_nlink > 1:  # its maker was killed between giving it its name and taking the old one away
+                self._temporary.unlink(missing_ok=True)
+                raise lost
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def write_part(self, index: int, start_byte: int, body: bytes, crc32c: str) -> None:
+        """Write a part, and note that it was written; what is noted wrongly is found when the file is read back."""
+        with self._at_work():  # around both: a note must not appear after the file was given up
+            self.write(start_byte, body)
+            self._note(index, len(body), crc32c)
+
+    def _note(self, index: int, size_bytes: int, crc32c: str) -> None:
+        line = f"{index} {size_bytes} {crc32c}\n".encode()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._journal, flags, 0o600)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def noted(self) -> dict[int, tuple[int, str]]:
+        """Return index to size and CRC32C of the parts that were written, by an earlier process too."""
+        try:
+            text = self._journal.read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return {}
+        matches = (_LINE.fullmatch(line) for line in text.splitlines())
+        return {int(match[1]): (int(match[2]), match[3]) for match in matches if match}
+
+    def leave(self) -> None:
+        """Close the file and let go of the lock."""
+        self._close()
 
     def write(self, start_byte: int, body: bytes) -> None:
         view = memoryview(body)
@@ -77,6 +162,7 @@ class TemporaryFile:
                 self._create()
             else:
                 self._replace(self._replaces)
+            self._journal.unlink(missing_ok=True)
             sync_folder(self._path.parent)
             info = describe_file(self._key, os.fstat(self._descriptor))
         self._close()
@@ -119,8 +205,9 @@ class TemporaryFile:
 
     def discard(self) -> None:
         self._close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._temporary)
+        for path in (self._temporary, self._journal):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 class LocalUpload:
@@ -131,13 +218,40 @@ class LocalUpload:
         self._upload = upload
         self._key = key
         self._part_bytes = part_bytes
+        self._noted = upload.noted()
+
+    @property
+    def token(self) -> UploadToken | None:
+        """None on file systems without locks: there nobody could tell who is at work."""
+        return {"file": self._upload.name} if self._upload.can_resume else None
+
+    def has_part(self, index: int, size_bytes: int, digests: Mapping[str, str]) -> bool:
+        """As the protocol says, by the journal; it is proven at the commit, when the whole file is read back."""
+        return self._noted.get(index) == (size_bytes, digests["crc32c"])
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
-        del digests
-        await self._store.in_thread("writing", self._key, lambda: self._upload.write(index * self._part_bytes, body))
+        start_byte = index * self._part_bytes
+        await self._store.in_thread(
+            "writing", self._key, lambda: self._upload.write_part(index, start_byte, body, digests["crc32c"])
+        )
 
     async def commit(self, digests: Mapping[str, str]) -> Committed:
         return await self._store.in_thread("writing", self._key, lambda: self._upload.finish(digests["crc32c"]))
 
+    async def leave(self) -> None:
+        await asyncio.to_thread(self._upload.leave)
+
     async def abort(self) -> None:
         await asyncio.to_thread(self._upload.discard)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock of a file; False when another process has it, or the file system has no locks.
+
+    The kernel lets go of it when the last descriptor is closed, however the process ends.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

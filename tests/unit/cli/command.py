@@ -10,7 +10,7 @@ from pathlib import Path
 
 from skyferry.config_folder import project_folder
 
-_CODE = "import sys; sys.argv[0] = 'transfer'; from skyferry.cli import main; main()"
+CODE = "import sys; sys.argv[0] = 'transfer'; from skyferry.cli import main; main()"
 _OURS = ("SKYFERRY_", "TRANSFER_", "XDG_")
 
 
@@ -23,7 +23,7 @@ def transfer(
     """Return what the command did; of the variables of this process it sees none of ours."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return subprocess.run(
-        [sys.executable, "-c", _CODE, *arguments],
+        [sys.executable, "-c", CODE, *arguments],
         capture_output=True,
         text=True,
         env={**inherited, "PYTHONPATH": str(project_folder() / "include"), "COLUMNS": "100", **(environ or {})},

@@ -61,6 +61,26 @@ def test_a_run_that_changed_loses_its_report(cache: RunCache, change: dict[str, 
     assert cache.count_unreported(since=None) == len(wanted)
 
 
+@pytest.mark.parametrize(
+    ("run", "report", "is_taken"),
+    [
+        (RUN, REPORT | {"started_at": NOW.isoformat()}, True),
+        (RUN, REPORT | {"started_at": (NOW - timedelta(hours=1)).isoformat()}, False),
+        (RUN, REPORT | {"started_at": None}, False),
+        (RUN, REPORT, False),
+        (replace(RUN, state="failed"), REPORT | {"started_at": NOW.isoformat()}, False),
+        (replace(RUN, run_id="two"), REPORT | {"started_at": NOW.isoformat()}, False),
+    ],
+)
+def test_an_announced_report_counts_for_the_turn_it_is_of(
+    cache: RunCache, run: TransferRun, report: dict[str, object], is_taken: bool
+) -> None:
+    cache.put([run], listing=1)
+    cache.put_announced([(RUN.dag_id, RUN.run_id, RUN.route, report)])
+    assert next(cache.runs(since=None)).report == (report if is_taken else None)
+    assert cache.first_unreported(since=None) == (None if is_taken else NOW)
+
+
 def test_a_run_without_a_report_is_not_asked_again(cache: RunCache) -> None:
     cache.put([RUN], listing=1)
     cache.put_reports([(RUN.dag_id, RUN.run_id, RUN.route, None)])

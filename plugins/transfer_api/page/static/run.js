@@ -5,7 +5,7 @@ import { airflowLink, badge, element, facts, section, table } from "./dom.js";
 import { progress } from "./progress.js";
 import { bytes, count, counts, moment, rate, seconds } from "./words.js";
 
-const OUTCOMES = ["", "copied", "skipped", "refused", "failed", "pending"];
+const OUTCOMES = ["", "copied", "skipped", "refused", "failed", "deleted", "pending"];
 const chosen = { run: "", outcome: "", seen: "" };
 
 export async function showRun(dagId, runId, query) {
@@ -18,7 +18,7 @@ export async function showRun(dagId, runId, query) {
     elements: [
       element("p", { class: "title" }, element("strong", {}, run.route), " ", badge(run.outcome),
         run.is_dry_run ? " dry run" : "", actions(run, isOver)),
-      problems(run.report),
+      run.is_report_missing ? noReport() : problems(run.report),
       isOver ? "" : progress(run.progress),
       section("Numbers", numbers(run)),
       section("Tasks", table("Tasks", ["Task", "State", "#Tries", ""], inOrder(run.tasks).map((task) => [
@@ -65,6 +65,11 @@ function numbers(run) {
     ["Run", airflowLink(run.airflow_path, run.run_id)],
     ["Note", run.note],
   ]);
+}
+
+function noReport() {
+  return element("div", { class: "warning", role: "status" }, element("strong", {}, "No report"),
+    element("p", {}, "The run is over and left no report, so what it did is not known; the logs of its tasks may say why."));
 }
 
 function problems(report) {

@@ -27,7 +27,8 @@ function row(run) {
   const began = run.started_at ?? run.run_after;
   return [
     badge(run.outcome),
-    element("span", {}, link(runHash(run), run.route), run.is_dry_run ? element("span", { class: "quiet" }, " dry run") : ""),
+    element("span", {}, link(runHash(run), run.route), run.is_dry_run ? element("span", { class: "quiet" }, " dry run") : "",
+      run.is_report_missing ? element("span", { class: "quiet" }, " no report") : ""),
     element("span", { title: moment(began) }, ago(began)),
     seconds(run.duration_seconds),
     count(numbers.objects_copied),
