@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
-from google.api_core.exceptions import Conflict
-from google.cloud.bigquery.job import UnknownJob
 
+from airflow_bridge.bigquery_jobs import begin_job_once
 from airflow_bridge.run_records import copied_keys_of_run
 from airflow_bridge.stage_failure import failing_plainly
 from operators.then_step import ThenStepMixin
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 MAX_OBJECTS = 10_000
 """Objects one load job takes. https://cloud.google.com/bigquery/quotas#load_jobs"""
-
-_MAX_JOBS_BEFORE = 100
-"""Jobs of earlier attempts that are looked at; no task is tried as often."""
 
 _FORMATS = {
     "csv": "CSV", "json": "NEWLINE_DELIMITED_JSON", "avro": "AVRO", "parquet": "PARQUET", "orc": "ORC"
@@ -77,15 +73,8 @@ class LoadIntoBigQueryOperator(ThenStepMixin, GCSToBigQueryOperator):
 
     def _submit_job(self, hook: BigQueryHook, job_id: str) -> BigQueryJob:
         """Begin the job, or return the one an earlier attempt began, unless that failed."""
-        for number in range(_MAX_JOBS_BEFORE):
-            numbered_id = f"{job_id}_{number}"
-            try:
-                return super()._submit_job(hook, numbered_id)
-            except Conflict:
-                job = hook.get_job(project_id=hook.project_id, location=self.location, job_id=numbered_id)
-                if not isinstance(job, UnknownJob) and not job.error_result:
-                    return job
-        raise RuntimeError(f"{_MAX_JOBS_BEFORE} load jobs of this step have failed before")
+        begin = super()._submit_job
+        return begin_job_once(lambda numbered_id: begin(hook, numbered_id), hook, job_id, location=self.location)
 
 
 def check_loadable(destination: Location, keys: Sequence[str]) -> None:

@@ -169,6 +169,28 @@ def test_a_load_that_fails_and_a_name_bigquery_cannot_take_fail_the_run(followed
     assert len(listener.jobs) == 1
 
 
+def test_a_job_is_begun_once_and_one_that_failed_is_begun_anew(listener: Listener, emulators: Any) -> None:
+    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+    from airflow_bridge.bigquery_jobs import begin_job_once
+
+    hook = BigQueryHook(gcp_conn_id="google_cloud_default", use_legacy_sql=False)
+    table = {"projectId": "skyferry", "datasetId": "sales", "tableId": "orders"}
+    configuration = {"load": {"sourceUris": ["gs://lake/a.csv"], "destinationTable": table}}
+
+    def begin() -> str:
+        return begin_job_once(
+            lambda job_id: hook.insert_job(configuration=configuration, job_id=job_id, nowait=True),
+            hook,
+            "skyferry_1",
+            location=None,
+        ).job_id
+
+    listener.fail_next_job = True
+    assert [begin(), begin(), begin()] == ["skyferry_1_0", "skyferry_1_1", "skyferry_1_1"]
+    assert list(listener.jobs) == ["skyferry_1_0", "skyferry_1_1"]
+
+
 def test_nothing_follows_a_transfer_that_failed(followed: Any, listener: Listener) -> None:
     route = followed({"kind": "webhook", "conn_id": "http_catalogue"})
     route.source.put("a.csv", b"id\n1\n")
