@@ -90,6 +90,8 @@ def open_ground(experiment: Experiment, grounds: Grounds, opened: dict[str, Grou
                 opened[name] = grounds.sink()
             case "slow sink":
                 opened[name] = grounds.slow_sink()
+            case "emulators":
+                opened[name] = grounds.emulators(experiment.work)
             case "slow emulators":
                 opened[name] = grounds.slow_emulators(experiment.work)
     return opened[name]

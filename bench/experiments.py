@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.contenders import Work
 
-GroundName = Literal["sink", "slow sink", "slow emulators"]
+GroundName = Literal["sink", "slow sink", "emulators", "slow emulators"]
 Measure = Literal["CPU seconds", "wall seconds", "working seconds", "objects per second", "peak memory"]
 
 
@@ -92,13 +92,15 @@ def experiments(scale: Scale) -> list[Experiment]:
 
 
 def _cpu_of_small(scale: Scale) -> list[Experiment]:
+    grounds: tuple[GroundName, ...] = ("sink", "emulators")
     return [
         Experiment(
             work=Work(source=source, destination=destination, count=scale.small_objects, size_bytes=_SMALL_BYTES),
-            ground="sink",
+            ground=ground,
             contenders=("ours", _RCLONE, *_s5cmd(source, destination)),
             rules=(Rule(measure="CPU seconds", rivals=(_RCLONE,), target=0.9), _MEMORY),
         )
+        for ground in grounds
         for source, destination in PAIRS
     ]
 

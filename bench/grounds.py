@@ -1,7 +1,7 @@
 """Where contenders compete: servers started for the time of a benchmark, filled, and emptied before every run.
 
-Three grounds: the `sink`; the `slow sink`, which is the sink behind a delay line; and the `slow emulators`: `rclone
-serve s3` as the source, moto, Azurite and fake-gcs-server, each behind a delay line of its own.
+Four grounds: the `sink`; the `slow sink`, which is the sink behind a delay line; the `emulators`: `rclone serve s3` as
+the source, moto, Azurite and fake-gcs-server; and the `slow emulators`, each behind a delay line of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from stack.health import free_port
 from stack.running import running
 
 _BUCKET_PREFIX = "objects/"
+_DIRECTORY_CACHE_SECONDS = 1
 _PIECE_BYTES = 8 * 2**20
 
 
@@ -53,6 +55,7 @@ class Grounds:
         self._delay_seconds = delay_seconds
         self._stack = ExitStack()
         self._sink_port = 0
+        self._emulators: dict[str, int] = {}
         self._runs = 0
 
     def __enter__(self) -> Self:
@@ -81,25 +84,50 @@ class Grounds:
         )
         return Ground(place=place, sink_url=f"http://127.0.0.1:{self._sink_port}")
 
+    def emulators(self, work: Work) -> Ground:
+        """Return emulators, with the objects of a piece of work at their source."""
+        return self._with_emulators(self._start_emulators(work))
+
     def slow_emulators(self, work: Work) -> Ground:
         """Return emulators behind delay lines, with the objects of a piece of work at their source."""
+        return self._with_emulators(
+            {
+                name: self._start("bench.delay_line", str(port), str(self._delay_seconds))
+                for name, port in self._start_emulators(work).items()
+            }
+        )
+
+    def _start_emulators(self, work: Work) -> dict[str, int]:
+        """Return the emulators' ports by name; `source` is the S3 that is read. Started once for all grounds."""
         served = self._folder / "served"
         fill_folder(served / work.bucket / _BUCKET_PREFIX, work)
-        source_port = free_port()
-        command = ("serve", "s3", str(served), "--addr", f"127.0.0.1:{source_port}", "--dir-cache-time", "1s")
-        self._stack.enter_context(_process([str(tool("rclone")), *command]))
-        ports = {
-            name: self._stack.enter_context(running(component(name), self._folder / name)).port
-            for name in ("azurite", "fake-gcs-server", "moto")
-        }
-        make_containers(ports)
-        slow = {
-            name: f"http://127.0.0.1:{self._start('bench.delay_line', str(port), str(self._delay_seconds))}"
-            for name, port in {**ports, "source": source_port}.items()
-        }
+        if self._emulators:
+            time.sleep(2 * _DIRECTORY_CACHE_SECONDS)
+        else:
+            source_port = free_port()
+            command = (
+                "serve",
+                "s3",
+                str(served),
+                "--addr",
+                f"127.0.0.1:{source_port}",
+                "--dir-cache-time",
+                f"{_DIRECTORY_CACHE_SECONDS}s",
+            )
+            self._stack.enter_context(_process([str(tool("rclone")), *command]))
+            ports = {
+                name: self._stack.enter_context(running(component(name), self._folder / name)).port
+                for name in ("azurite", "fake-gcs-server", "moto")
+            }
+            make_containers(ports)
+            self._emulators = {**ports, "source": source_port}
+        return self._emulators
+
+    def _with_emulators(self, ports: Mapping[str, int]) -> Ground:
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
         place = Place(
-            endpoints={"s3": slow["moto"], "az": f"{slow['azurite']}/{AZURITE_ACCOUNT}", "gs": slow["fake-gcs-server"]},
-            source_endpoint=slow["source"],
+            endpoints={"s3": urls["moto"], "az": f"{urls['azurite']}/{AZURITE_ACCOUNT}", "gs": urls["fake-gcs-server"]},
+            source_endpoint=urls["source"],
             folder=self._folder,
             destination_prefix="",
             local_sources=self._folder / "local",

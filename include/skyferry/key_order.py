@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import closing
 
 from skyferry.attempts import Attempts
@@ -12,6 +13,8 @@ from skyferry.objects import ObjectInfo, info_from_json, info_to_json, json_line
 from skyferry.stores.base import Store
 
 _ROWS_PER_INSERT = 5_000
+_OBJECTS_AHEAD = 1_000
+"""A page of S3 and of Cloud Storage, so that a page is asked for as soon as the one before it has come."""
 
 
 def key_bytes(key: str) -> bytes:
@@ -19,10 +22,11 @@ def key_bytes(key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
-async def list_in_key_order(store: Store, prefix: str, *, attempts: Attempts) -> AsyncIterator[ObjectInfo]:
+def list_in_key_order(store: Store, prefix: str, *, attempts: Attempts) -> AsyncGenerator[ObjectInfo, None]:
     """List a prefix in the order of the keys' bytes; a listing that breaks off is taken up again.
 
-    Where the store lists so, this costs nothing and checks that it does. Elsewhere the listing is sorted on disk (a
+    The next thousand objects are asked for while those before them are worked on. Where the store lists in this order,
+    that is checked and costs nothing else. Elsewhere the listing is sorted on disk (a
     temporary SQLite database, about 500 bytes an object), so that memory stays flat.
 
     Raises:
@@ -30,8 +34,28 @@ async def list_in_key_order(store: Store, prefix: str, *, attempts: Attempts) ->
     """
     listing = _Resumed(store, prefix, attempts)
     ordered = _checked(listing, store) if store.capabilities.lists_in_key_order else _sorted_on_disk(listing)
-    async for info in ordered:
-        yield info
+    return _read_ahead(ordered)
+
+
+async def _read_ahead(listing: AsyncIterator[ObjectInfo]) -> AsyncGenerator[ObjectInfo, None]:
+    asked_for = asyncio.create_task(_take(listing))
+    try:
+        while taken := await asked_for:
+            asked_for = asyncio.create_task(_take(listing))
+            for info in taken:
+                yield info
+    finally:
+        asked_for.cancel()
+        await asyncio.gather(asked_for, return_exceptions=True)
+
+
+async def _take(listing: AsyncIterator[ObjectInfo]) -> list[ObjectInfo]:
+    taken: list[ObjectInfo] = []
+    async for info in listing:
+        taken.append(info)
+        if len(taken) == _OBJECTS_AHEAD:
+            break
+    return taken
 
 
 class _Resumed(AsyncIterator[ObjectInfo]):

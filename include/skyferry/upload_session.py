@@ -22,8 +22,9 @@ from skyferry.upload_records import FoundUpload, UploadGoal, UploadJournal, Uplo
 RECORDED_BYTES = 32 * 2**20
 """Objects from this size on leave a record; below it, sending them anew costs less than keeping records."""
 
-_MAX_GROWTH = 8
-"""Parts of a recorded upload are at most so many times the size they would have now, which bounds the memory."""
+_MAX_CHANGE = 8
+"""Parts of a recorded upload are at most so many times larger or smaller than they would be now: that bounds the
+memory and the number of requests."""
 
 _WORTHLESS = (ChecksumMismatchError, SourceChangedError, SourceMissingError)
 
@@ -92,7 +93,8 @@ class UploadSession:
         return (
             found.record.size_bytes == size_bytes
             and limits.min_part_bytes <= part_bytes <= limits.max_part_bytes
-            and part_bytes <= _MAX_GROWTH * self._goal.part_bytes
+            and self._goal.part_bytes <= _MAX_CHANGE * part_bytes
+            and part_bytes <= _MAX_CHANGE * self._goal.part_bytes
             and not part_bytes % limits.part_multiple_bytes
             and -(-size_bytes // part_bytes) <= limits.max_parts
         )

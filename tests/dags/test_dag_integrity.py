@@ -39,6 +39,10 @@ print(json.dumps({"cpu_seconds": cpu_seconds, "dags": sorted(bag.dags), "new": s
 """
 
 
+ALWAYS = ("audit", "maintenance")
+"""The DAGs that are there whatever the routes are, beside `transfer`."""
+
+
 def parse_in_a_fresh_process(config: Path | None = None, dag_id: str | None = None) -> dict:
     environment = dict(os.environ)
     if config is not None:
@@ -69,7 +73,7 @@ def test_there_is_one_dag_on_demand_and_one_for_each_route_file_and_each_queue(d
     assert dag_bag.import_errors == {}
     transfers = {"transfer", *(f"transfer__{route_id}" for route_id in route_ids())}
     queues = {f"consume__{queue.name}" for queue in group_by_queue(load_routes()[0])[0]}
-    assert set(dag_bag.dags) == transfers | queues | {"audit"}
+    assert set(dag_bag.dags) == transfers | queues | set(ALWAYS)
 
 
 def test_every_transfer_is_plan_then_copies_then_a_report_that_always_runs(dag_bag):
@@ -127,14 +131,19 @@ def test_parsing_imports_no_client_of_a_store():
 def test_a_hundred_routes_are_parsed_in_a_second(tmp_path):
     config = write_routes(tmp_path / "config", [f"route-{number:03d}" for number in range(100)])
     result = parse_in_a_fresh_process(config)
-    assert len(result["dags"]) == 102
+    assert len(result["dags"]) == 101 + len(ALWAYS)
     assert result["cpu_seconds"] < 1.5, "0.6 s when it was written, all but 0.1 of it in Airflow"
 
 
 def test_a_worker_builds_only_the_dag_it_runs(tmp_path):
     config = write_routes(tmp_path / "config", ["one", "two"])
-    assert parse_in_a_fresh_process(config, "transfer__two")["dags"] == ["audit", "transfer", "transfer__two"]
-    assert parse_in_a_fresh_process(config, "transfer")["dags"] == ["audit", "transfer"]
+    assert parse_in_a_fresh_process(config, "transfer__two")["dags"] == [
+        "audit",
+        "maintenance",
+        "transfer",
+        "transfer__two",
+    ]
+    assert parse_in_a_fresh_process(config, "transfer")["dags"] == ["audit", "maintenance", "transfer"]
 
 
 BAD_ROUTES = {
@@ -151,7 +160,7 @@ def test_bad_route_files_are_left_out_with_a_warning_each_and_take_no_other_down
     for stem, text in BAD_ROUTES.items():
         (config / "routes" / f"{stem}.yaml").write_text(text)
     result = parse_in_a_fresh_process(config)
-    assert result["dags"] == ["audit", "transfer", "transfer__good"]
+    assert result["dags"] == [*ALWAYS, "transfer", "transfer__good"]
     for stem in BAD_ROUTES:
         assert re.search(rf"route left out: \S*{stem}\.yaml:", result["log"]), f"no warning about {stem}.yaml"
     assert 'did you mean "destination"' in result["log"]
@@ -233,7 +242,7 @@ def test_routes_of_one_queue_share_one_dag_that_consumes_it(tmp_path, monkeypatc
         b=S3_TO_GCS + "schedule: event\nreconcile: '@daily'\n" + EVENTS,
         a=S3_TO_GCS + "schedule: event\n" + EVENTS,
     )
-    assert set(dags) == {"audit", "transfer", "transfer__a", "transfer__b", "consume__orders"}
+    assert set(dags) == {*ALWAYS, "transfer", "transfer__a", "transfer__b", "consume__orders"}
     dag = dags["consume__orders"]
     consume, report = dag.get_task("consume"), dag.get_task("report")
     assert (dag.max_active_runs, dag.catchup, set(dag.task_ids)) == (1, False, {"consume", "report"})
@@ -281,8 +290,18 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
     for route_id, queue in (("a", QUEUE), ("b", QUEUE), ("c", QUEUE + "2")):
         text = f"id: {route_id}\n{S3_TO_GCS}" + EVENTS.replace(QUEUE, queue)
         (config / "routes" / f"{route_id}.yaml").write_text(text)
-    assert parse_in_a_fresh_process(config, "consume__orders")["dags"] == ["audit", "consume__orders", "transfer"]
-    assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == ["audit", "transfer", "transfer__a"]
+    assert parse_in_a_fresh_process(config, "consume__orders")["dags"] == [
+        "audit",
+        "consume__orders",
+        "maintenance",
+        "transfer",
+    ]
+    assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == [
+        "audit",
+        "maintenance",
+        "transfer",
+        "transfer__a",
+    ]
 
 
 def test_a_hundred_routes_that_run_by_themselves_are_parsed_in_a_second_or_so(tmp_path):
@@ -292,7 +311,7 @@ def test_a_hundred_routes_that_run_by_themselves_are_parsed_in_a_second_or_so(tm
         text = f"id: r{number:02d}\n{S3_TO_GCS}" + kinds[number % 3].replace("/orders", f"/orders{number}")
         (config / "routes" / f"r{number:02d}.yaml").write_text(text)
     result = parse_in_a_fresh_process(config)
-    assert len(result["dags"]) == 2 + 100 + 33
+    assert len(result["dags"]) == 1 + len(ALWAYS) + 100 + 33
     assert result["cpu_seconds"] < 2.5
     assert [name for name in result["new"] if name.split(".")[0] in {"boto3", "botocore", "aiobotocore"}] == []
 

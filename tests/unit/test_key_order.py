@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import aclosing
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from skyferry.attempts import Attempts
 from skyferry.errors import PermanentError, ThrottledError
 from skyferry.key_order import key_bytes, list_in_key_order
 from skyferry.objects import ObjectInfo
+from skyferry.stores.base import Store
 from skyferry.stores.local import LocalStore
 
 
@@ -92,3 +95,50 @@ async def test_a_broken_promise_is_found_out(keys: list[str]) -> None:
 
 async def test_a_page_that_comes_twice_counts_once() -> None:
     assert await listed(ListedStore(["b", "a", "b"], in_order=False)) == ["a", "b"]
+
+
+class PagedStore(ListedStore):
+    """Counts its pages of a thousand keys; each has to be let through."""
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__(keys, in_order=True)
+        self.pages_asked_for = 0
+        self.may_answer = asyncio.Semaphore(0)
+
+    async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        for first in range(0, len(self.keys), 1000):
+            self.pages_asked_for += 1
+            await self.may_answer.acquire()
+            for key in self.keys[first : first + 1000]:
+                yield ObjectInfo(key=key, size_bytes=1, etag=key)
+
+
+async def test_a_page_is_asked_for_while_the_one_before_it_is_worked_on_and_no_more() -> None:
+    store = PagedStore([f"{number:05d}" for number in range(5000)])
+    listing = list_in_key_order(cast("Store", store), "", attempts=Attempts())
+    store.may_answer.release()
+    assert (await anext(listing)).key == "00000"
+    await asyncio.sleep(0)
+    assert store.pages_asked_for == 2
+    for _ in range(4):
+        store.may_answer.release()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert store.pages_asked_for == 2, "memory holds two pages"
+    assert [info.key async for info in listing] == store.keys[1:]
+
+
+async def test_a_caller_that_stops_leaves_no_request_behind() -> None:
+    store = PagedStore([f"{number:05d}" for number in range(5000)])
+    store.may_answer.release()
+    async with aclosing(list_in_key_order(cast("Store", store), "", attempts=Attempts())) as listing:
+        await anext(listing)
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_was_listed_before_an_error_may_be_lost_but_never_the_error() -> None:
+    keys = [f"{number:05d}" for number in range(1500)]
+    keys[1200] = keys[1100]
+    with pytest.raises(PermanentError, match="out of order"):
+        await listed(ListedStore(keys, in_order=True))

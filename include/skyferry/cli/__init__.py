@@ -14,6 +14,7 @@ import typer
 from skyferry import __version__
 from skyferry.cli import config
 from skyferry.cli.audit import audit
+from skyferry.cli.clean import clean
 from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
@@ -46,6 +47,7 @@ app.command("demo-files", epilog="Example: transfer demo-files exchange/Watch --
 
 
 app.command(epilog="Example: transfer audit manual__2026-11-21 --readback")(audit)
+app.command(epilog="Example: transfer clean --older-than 3d --dry-run")(clean)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
 from skyferry.run_objects import RunObject
+from skyferry.upload_cleanup import Cleanup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer retry": RunDocument,
     "transfer statistic": StatisticsDocument,
     "transfer audit": Audit,
+    "transfer clean": Cleanup,
 }
 """Command to the type of what it writes with `--json`."""
 

@@ -11,7 +11,7 @@ web page) takes it from here:
     run_progress     read_progress(api, run) -> RunProgress: where a run is, by task instances
     object_listing   list_objects(api, run): what became of each object of a run, page by page
     statistics       compute_statistics(runs, since=, route=, group_by=) -> Statistics: the only place that adds up
-    run_control      start_run, cancel_run, retry_run, start_audit: what changes runs
+    run_control      start_run, cancel_run, retry_run, start_audit, start_clean: what changes runs
 
 For example:
 

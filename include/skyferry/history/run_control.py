@@ -13,6 +13,8 @@ from skyferry.request import request_from_conf
 
 AUDIT_DAG_ID = "audit"
 AUDIT_TASK_ID = "audit"
+CLEAN_DAG_ID = "maintenance"
+CLEAN_TASK_ID = "clean"
 
 
 def start_run(
@@ -92,6 +94,28 @@ def start_audit(api: AirflowApi, run: TransferRun, *, reads_back: bool) -> Trans
     api.unpause(AUDIT_DAG_ID)
     conf = {"dag_id": run.dag_id, "run_id": run.run_id, "readback": reads_back}
     return api.start(AUDIT_DAG_ID, conf)
+
+
+def start_clean(api: AirflowApi, *, route: str, url: str, older_than_seconds: int, dry_run: bool) -> TransferRun:
+    """Start a clean, and return its own run; it is no transfer, and counts nowhere.
+
+    Raises:
+        AirflowRefusedError: Airflow has no DAG `maintenance`, or somebody has paused it.
+    """
+    dag = next((one for one in api.dags() if one.dag_id == CLEAN_DAG_ID and not one.is_stale), None)
+    if dag is None:
+        raise AirflowRefusedError(
+            f"Airflow at {api.access.text} has no DAG `{CLEAN_DAG_ID}`",
+            hint="its DAG processor may not be through yet, or this login may not see it; nothing was started",
+        )
+    if dag.is_paused:
+        raise AirflowRefusedError(
+            f"the DAG {CLEAN_DAG_ID} is paused, so the clean would never begin",
+            hint="switch it on in Airflow, where it also runs once a week; nothing was started",
+        )
+    conf: dict[str, str | int] = {"older_than_seconds": older_than_seconds, "dry_run": dry_run}
+    conf |= {name: value for name, value in (("id", route), ("url", url)) if value}
+    return api.start(CLEAN_DAG_ID, conf)
 
 
 def _let_begin(api: AirflowApi, dag: TransferDagInfo, *, unpause: bool) -> None:

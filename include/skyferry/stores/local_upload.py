@@ -10,6 +10,8 @@ import re
 import stat as stat_module
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skyferry.checksums import ContentDigests
@@ -45,19 +47,23 @@ class TemporaryFile:
     later the number of its descriptor may be that of another file.
     """
 
-    def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None, *, resumes: str = "") -> None:
+    def __init__(self, store: LocalStore, key: str, replaces: ObjectInfo | None, *, resumes: str | None = None) -> None:
         self._store = store
         self._key = key
         self._replaces = replaces
         self._path = store.path(key)
-        if not resumes:
+        if resumes is None:
             store.make_parents(self._path, key)
-        self._temporary = self._path.with_name(resumes) if resumes else store.temporary_path(self._path)
+            self._temporary = store.temporary_path(self._path)
+        elif _NAME.fullmatch(resumes):
+            self._temporary = self._path.with_name(resumes)
+        else:
+            raise UploadLostError(f"{resumes!r} is no file of an earlier attempt at {store.url(key)}")
         self._journal = self._temporary.with_suffix(JOURNAL_SUFFIX)
         self._idle = threading.Condition()
         self._threads_at_work = 0
-        if resumes:
-            self._descriptor = self._open_again(resumes)
+        if resumes is not None:
+            self._descriptor = self._open_again()
             self.can_resume = True
         else:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -68,16 +74,14 @@ class TemporaryFile:
     def name(self) -> str:
         return self._temporary.name
 
-    def _open_again(self, name: str) -> int:
+    def _open_again(self) -> int:
         """Open the file that a record names, if it is one of ours and nobody is at work on it.
 
         Raises:
             UploadLostError: It is gone, or was put in place already, or is no such file.
             RetryableError: Somebody is at work on it.
         """
-        lost = UploadLostError(f"the file {name!r} of an earlier attempt at {self._store.url(self._key)} is gone")
-        if not _NAME.fullmatch(name):
-            raise lost
+        lost = UploadLostError(f"the file {self.name} of an earlier attempt at {self._store.url(self._key)} is gone")
         try:
             descriptor = os.open(self._temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -255,3 +259,43 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def remove_leftovers(root: Path, before: datetime, *, dry_run: bool) -> int:
+    """Remove partial files that have a journal beside them, were not written since, and are nobody's any more.
+
+    Names alone are not enough: a file that is claimed for deletion has such a name too, and may be the only copy.
+
+    Returns:
+        How many files there were, journals not counted.
+    """
+    count = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if not name.endswith(JOURNAL_SUFFIX) or not _NAME.fullmatch(name.replace(JOURNAL_SUFFIX, ".part")):
+                continue
+            journal = Path(folder) / name
+            with contextlib.suppress(OSError):
+                partial = journal.with_name(name.replace(JOURNAL_SUFFIX, ".part"))
+                count += _remove_leftover(partial, journal, before, dry_run=dry_run)
+    return count
+
+
+def _remove_leftover(partial: Path, journal: Path, before: datetime, *, dry_run: bool) -> bool:
+    if journal.stat().st_mtime > before.timestamp():
+        return False
+    try:
+        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # it was put in place, and only the journal is left
+        if not dry_run:
+            journal.unlink()
+        return False
+    try:
+        if not _lock(descriptor):
+            return False
+        if not dry_run:
+            partial.unlink()
+            journal.unlink()
+        return True
+    finally:
+        os.close(descriptor)
