@@ -20,7 +20,7 @@ for route in routes:
         params=route_params(route),
         tags=["skyferry", "route"],
         start=start_of_transfers(dag_id, route),
-        route_id=route.id,
+        route=route,
         max_active_runs=1,
     )
 

@@ -60,7 +60,7 @@ class QueueRecords:
 
     def receipts(self, route_id: str) -> str:
         """First part of the names of a route's receipts."""
-        return f"{RECEIPTS_FOLDER}{route_id}/{self._name}"
+        return f"{receipts_folder(route_id)}{self._name}"
 
     def deletes(self, route_id: str) -> str:
         """Folder of a route's deletions, which all consumers of the run share."""
@@ -108,6 +108,11 @@ class ConsumptionReport(Report):
             f"{set_aside:,} set aside" if set_aside else "",
         ]
         return ", ".join(part for part in parts if part)
+
+
+def receipts_folder(route_id: str) -> str:
+    """Return the folder of a route's receipts, those of all consumers and attempts."""
+    return f"{RECEIPTS_FOLDER}{route_id}/"
 
 
 class QueueTotals:
@@ -166,7 +171,7 @@ class QueueTotals:
         """Count each object of the route once, by the receipt that was chosen."""
         totals = self._totals[route.id]
         with ReceiptChoice() as choice:
-            async for row in self._folder.rows(f"{RECEIPTS_FOLDER}{route.id}/"):
+            async for row in self._folder.rows(receipts_folder(route.id)):
                 choice.offer(row)
             for receipt in choice.chosen():
                 totals.add(receipt)

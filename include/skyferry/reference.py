@@ -214,7 +214,7 @@ def _model_rows(model: type[BaseModel], *, prefix: str, kind: str = "") -> Itera
 def _default_text(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    default = field.default
+    default = field.get_default(call_default_factory=True)
     return "none" if default is None else _code(list(default) if isinstance(default, tuple) else default)
 
 
@@ -223,7 +223,7 @@ def _example_route() -> str:
 
 
 def _code(value: JsonValue) -> str:
-    if value in ("", []):
+    if value in ("", [], {}):
         return "empty"
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 

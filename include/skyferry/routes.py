@@ -50,6 +50,7 @@ from skyferry.route_schedule import (
     times_from,
 )
 from skyferry.selection import Selection
+from skyferry.then_steps import THEN_RULE, BigQueryLoadStep, Then
 from skyferry.urls import URL_PATTERN, parse_location
 from skyferry.validation_text import problem_text, reason_error
 from skyferry.yaml_document import ConfigProblem, read_yaml_file, shown_path
@@ -329,6 +330,14 @@ class Route(BaseModel):
         title="Limits",
         description="How much is done at the same time, how fast, and in one run.",
     )
+    then: tuple[Then, ...] = Field(
+        default=(),
+        title="Then",
+        description="What follows a verified transfer, one step after the other; a step that fails ends the row.",
+        strict=False,
+        max_length=10,
+        json_schema_extra={"expected": THEN_RULE},
+    )
 
     @field_validator("id", mode="after")
     @classmethod
@@ -399,6 +408,16 @@ class Route(BaseModel):
                 "keep_source is false and mirror_deletes is true: every moved object would be deleted at the"
                 " destination too; expected only one of them"
             )
+        return value
+
+    @field_validator("then", mode="after")
+    @classmethod
+    def _loads_what_is_in_gcs(cls, value: tuple[Then, ...], info: ValidationInfo) -> tuple[Then, ...]:
+        destination = info.data.get("destination")
+        if destination is None or parse_location(destination.url).kind == "gs":
+            return value
+        if any(isinstance(step, BigQueryLoadStep) for step in value):
+            raise reason_error(f"bigquery_load needs a destination in GCS, and destination is {destination.url}")
         return value
 
     @model_validator(mode="after")

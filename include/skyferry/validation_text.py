@@ -147,6 +147,9 @@ def _place_of(detail: ErrorDetails, model: type[BaseModel]) -> _Place:
     siblings: Sequence[str] = _names(model)
     kinds: Mapping[str, type[BaseModel]] = {}
     for part in detail["loc"]:
+        if isinstance(part, int):
+            names.append(part)  # one of a list, of which all are alike
+            continue
         if kinds:
             current, kinds = kinds.get(str(part)), {}
             continue

@@ -10,6 +10,7 @@ from operators.transfer_consume import ConsumeQueueOperator
 from operators.transfer_stage import REPORT_TASK_ID
 from route_dags.dag_settings import dag_settings, retry_settings
 from route_dags.dag_starts import start_of_consumption
+from route_dags.then_tasks import follow_with_steps
 from skyferry.queue_groups import QueueGroup
 
 CONSUME_TASK_ID = "consume"
@@ -51,6 +52,8 @@ def build_consume_dag(dag_id: str, queue: QueueGroup) -> DAG:
             **retry_settings(),
         )
         consume >> report
+        for route in queue.routes:
+            follow_with_steps(report, route, is_share=True)
         if start.sensor is not None:
             start.sensor() >> consume
     return dag

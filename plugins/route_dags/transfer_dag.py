@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param
 
@@ -15,7 +15,11 @@ from operators.transfer_report import ReportTransferOperator
 from operators.transfer_stage import COPY_TASK_ID, PLAN_TASK_ID, REPORT_TASK_ID
 from route_dags.dag_settings import dag_settings, retry_settings
 from route_dags.dag_starts import NOT_BY_ITSELF, DagStart
+from route_dags.then_tasks import follow_with_steps
 from skyferry.errors import TransferError
+
+if TYPE_CHECKING:
+    from skyferry.routes import Route
 
 
 class TransferDag(DAG):
@@ -48,7 +52,7 @@ def build_transfer_dag(
     params: Mapping[str, Param],
     tags: Sequence[str],
     start: DagStart = NOT_BY_ITSELF,
-    route_id: str | None = None,
+    route: Route | None = None,
     max_active_runs: int,
 ) -> TransferDag:
     """Return the DAG of one route, or of on-demand transfers.
@@ -57,10 +61,11 @@ def build_transfer_dag(
 
     Args:
         start: What starts its runs, beside people.
-        route_id: None for the on-demand DAG.
+        route: None for the on-demand DAG.
         max_active_runs: One for a route: two runs of it at a time would do the same work twice.
     """
     retries = retry_settings()
+    route_id = route.id if route else None
     with TransferDag(
         dag_id,
         description=description,
@@ -86,6 +91,8 @@ def build_transfer_dag(
             **retries,
         )
         copy >> report
+        if route is not None:
+            follow_with_steps(report, route)
         if start.sensor is not None:
             start.sensor() >> plan
     dag.route_id = route_id
