@@ -43,17 +43,18 @@ class Reads:
     async def _read(self, method: Any, info: ObjectInfo, start_byte: int, size_bytes: int) -> Any:
         index = start_byte // PART_BYTES
         if index >= self._fails_from:
-            await asyncio.to_thread(self._wait)
+            await self._until_the_others_have_arrived()
             raise PermanentError("the source cannot be read")
         body = await method(info, start_byte, size_bytes)
         self.parts.append(index)
         return body
 
-    def _wait(self) -> None:
+    async def _until_the_others_have_arrived(self) -> None:
+        # Without keeping a thread: reading, hashing and writing need the few there are.
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while self._parts_taken() < self._fails_from:
+        while await asyncio.to_thread(self._parts_taken) < self._fails_from:
             assert time.monotonic() < deadline, "the parts did not arrive"
-            time.sleep(0.02)
+            await asyncio.sleep(0.02)
 
 
 async def interrupted(pier: Pier, *, parts: int) -> Plan:
