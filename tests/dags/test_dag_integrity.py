@@ -128,11 +128,12 @@ def test_parsing_imports_no_client_of_a_store():
     assert [name for name in new if name in working] == []
 
 
-def test_a_hundred_routes_are_parsed_in_a_second(tmp_path):
+def test_a_hundred_routes_are_parsed(tmp_path):
     config = write_routes(tmp_path / "config", [f"route-{number:03d}" for number in range(100)])
     result = parse_in_a_fresh_process(config)
     assert len(result["dags"]) == 101 + len(ALWAYS)
-    assert result["cpu_seconds"] < 1.5, "0.6 s when it was written, all but 0.1 of it in Airflow"
+    # bench/parse_case.py measures; this only finds what grows with the square.
+    assert result["cpu_seconds"] < 10
 
 
 def test_a_worker_builds_only_the_dag_it_runs(tmp_path):
@@ -304,7 +305,7 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
     ]
 
 
-def test_a_hundred_routes_that_run_by_themselves_are_parsed_in_a_second_or_so(tmp_path):
+def test_a_hundred_routes_that_run_by_themselves_are_parsed(tmp_path):
     config = write_routes(tmp_path / "config", ["one"])
     kinds = [OBJECTS + "schedule: event\n", OBJECTS + "schedule: '@continuous'\n", EVENTS + "schedule: event\n"]
     for number in range(99):
@@ -312,7 +313,7 @@ def test_a_hundred_routes_that_run_by_themselves_are_parsed_in_a_second_or_so(tm
         (config / "routes" / f"r{number:02d}.yaml").write_text(text)
     result = parse_in_a_fresh_process(config)
     assert len(result["dags"]) == 1 + len(ALWAYS) + 100 + 33
-    assert result["cpu_seconds"] < 2.5
+    assert result["cpu_seconds"] < 10
     assert [name for name in result["new"] if name.split(".")[0] in {"boto3", "botocore", "aiobotocore"}] == []
 
 

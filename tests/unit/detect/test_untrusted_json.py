@@ -113,10 +113,10 @@ def test_a_refusal_quotes_nothing() -> None:
 @pytest.mark.parametrize("unit", ["[", '{"a":', "[]," * 3, '"\\u0041",', "1e9,", "-", "\\", "0.", "{}"])
 def test_a_huge_text_takes_no_time(unit: str) -> None:
     text = "[" + unit * (LIMIT // len(unit) - 1)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(JsonRefusedError):
         read_json(text, max_bytes=LIMIT)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 30, "0.1 s, unless it grows with the square"
 
 
 json_values = st.recursive(
