@@ -16,6 +16,7 @@ REASONS = {
     "needs the state folder of a real run",
     "needs a running Airflow",
     "changes the locks",
+    "takes minutes",
     "takes ten minutes and more",
     "needs a run that is under way",
 }

@@ -174,6 +174,16 @@ class AirflowApi:
                 break
         return found
 
+    def dag(self, dag_id: str) -> TransferDagInfo | None:
+        """Return one DAG, whether or not its runs are transfers; None when there is none that this login may see."""
+        try:
+            found = self._call(self._dags.get_dag, dag_id, _request_timeout=_TIMEOUT)
+        except AirflowRefusedError as error:
+            if isinstance(error.__cause__, ApiException) and error.__cause__.status == 404:
+                return None
+            raise
+        return _dag_info(found)
+
     def _dag_page(self, offset: int) -> DAGCollectionResponse:
         return self._dags.get_dags(
             tags=[TAG], exclude_stale=False, limit=PAGE_RUNS, offset=offset, _request_timeout=_TIMEOUT

@@ -102,8 +102,8 @@ def start_clean(api: AirflowApi, *, route: str, url: str, older_than_seconds: in
     Raises:
         AirflowRefusedError: Airflow has no DAG `maintenance`, or somebody has paused it.
     """
-    dag = next((one for one in api.dags() if one.dag_id == CLEAN_DAG_ID and not one.is_stale), None)
-    if dag is None:
+    dag = api.dag(CLEAN_DAG_ID)
+    if dag is None or dag.is_stale:
         raise AirflowRefusedError(
             f"Airflow at {api.access.text} has no DAG `{CLEAN_DAG_ID}`",
             hint="its DAG processor may not be through yet, or this login may not see it; nothing was started",
