@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 
 DEADLINE_SECONDS = 180
 CTRL_C = "\x03"
+# What runs in the background of a shell inherits that ctrl-C is ignored; what is started on a terminal does not.
+_ON_TERMINAL = "import os, signal; os.login_tty(0); signal.signal(signal.SIGINT, signal.default_int_handler); "
 Folders = Callable[[int], tuple[Path, Path]]
 
 
@@ -34,7 +36,7 @@ class Terminal:
     def __init__(self, *arguments: str, environ: dict[str, str]) -> None:
         self._master, slave = pty.openpty()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"import os; os.login_tty(0); {CODE}", *arguments],
+            [sys.executable, "-c", _ON_TERMINAL + CODE, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
