@@ -201,10 +201,10 @@ def test_nothing_follows_a_transfer_that_failed(followed: Any, listener: Listene
 
 @pytest.mark.parametrize(
     ("dag_id", "message"),
-    [(f"asleep_{os.getpid()}", "is switched off, so no run of it was started"), ("nobody", "there is no DAG nobody")],
+    [("asleep_{pid}", "is switched off, so no run of it was started"), ("nobody", "there is no DAG nobody")],
 )
 def test_a_dag_that_cannot_be_started_is_one_message(followed: Any, dag_id: str, message: str) -> None:
-    route = followed({"kind": "trigger_dag", "dag_id": dag_id})
+    route = followed({"kind": "trigger_dag", "dag_id": dag_id.format(pid=os.getpid())})
     route.source.put("a.csv", b"id\n1\n")
     ended = route.run()
     assert ended.state == "failed"
