@@ -153,6 +153,6 @@ def _worker(name: str, airflow: LocalAirflow) -> Iterator[Worker]:
 def _await_ready(worker: Worker) -> None:
     deadline = time.monotonic() + START_SECONDS
     while b" ready." not in worker.log.read_bytes():
-        is_late = time.monotonic() > deadline
-        assert worker.process.poll() is None and not is_late, f"no worker {worker.name}\n{last_lines(worker.log)}"
+        assert worker.process.poll() is None, f"worker {worker.name} ended\n{last_lines(worker.log)}"
+        assert time.monotonic() < deadline, f"worker {worker.name} is not ready\n{last_lines(worker.log)}"
         time.sleep(0.2)

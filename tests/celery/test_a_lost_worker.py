@@ -1,4 +1,4 @@
-"""Two Celery workers, of which one is killed in the middle of a transfer: the other one finishes it, each object once."""
+"""One of two Celery workers is killed in the middle of a transfer: the other one finishes it, each object once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import pytest
 
-from stack.components import component
 from stack.running import Endpoint
 from stack.servers import missing_programs
 from tests.celery_airflow import CeleryAirflow, Worker, celery_airflow
@@ -83,9 +82,7 @@ def harbour(moto: Endpoint) -> Harbour:
 
 
 @pytest.fixture(scope="module")
-def cluster(
-    harbour: Harbour, moto: Endpoint, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[CeleryAirflow]:
+def cluster(harbour: Harbour, moto: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryAirflow]:
     if missing := missing_programs():
         # Where everything has to be tested, a missing program is a fault of .ci/run.
         complain = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -110,7 +107,9 @@ def cluster(
         }
         folder = tmp_path_factory.mktemp("celery")
         workers = ["one", "two"]
-        with celery_airflow(folder, workers=workers, routes={ROUTE: json.dumps(route)}, environment=environment) as made:
+        with celery_airflow(
+            folder, workers=workers, routes={ROUTE: json.dumps(route)}, environment=environment
+        ) as made:
             yield made
 
 
@@ -146,7 +145,7 @@ def eventually(is_so: Callable[[], object], what: str) -> None:
 
 
 def kill_while_it_copies(victim: Worker, run: Watched) -> set[int]:
-    """Kill a worker while it runs copies, and return their numbers; held still before, so that none can end meanwhile."""
+    """Kill a worker while it runs copies, and return their numbers; it is held first, so that none ends meanwhile."""
     while True:
         victim.hold()
         if lost := run.running_on(victim.pids()):
