@@ -23,13 +23,11 @@ import httpx
 import psutil
 
 from stack.components import CELERY_WORKER_COMMAND
-from stack.environment import read_settings
+from stack.environment import airflow_settings
 from stack.health import last_lines
-from stack.layout import ROOT
 from stack.servers import postgres, redis
 from tests.local_airflow import LocalAirflow, local_airflow
 
-SETTINGS = ROOT / "stack" / "celery.env"
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_SECONDS = 300
 STOP_SECONDS = 20
@@ -116,9 +114,8 @@ def celery_airflow(
     with ExitStack() as started:
         database = started.enter_context(postgres(folder, is_durable=is_durable))
         settings = {
-            **read_settings(SETTINGS),
+            **airflow_settings("celery"),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
             "AIRFLOW__CELERY__BROKER_URL": started.enter_context(redis(folder)),
             **(environment or {}),
         }
@@ -133,11 +130,10 @@ def celery_airflow(
 def _worker(name: str, airflow: LocalAirflow) -> Iterator[Worker]:
     folder = airflow.layout.state / f"worker-{name}"
     folder.mkdir(exist_ok=True)
-    own = ["--celery-hostname", f"{name}@{name}", "--pid", str(folder / "worker.pid")]
     log = folder / "worker.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "airflow", *CELERY_WORKER_COMMAND, *own],
+            [sys.executable, "-P", "-m", "airflow", *CELERY_WORKER_COMMAND, "--celery-hostname", f"{name}@{name}"],
             env={**os.environ, **airflow.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
