@@ -53,26 +53,39 @@ class ResumedListing(AsyncIterator[ObjectInfo]):
 
 
 class ListingAhead:
-    """A listing whose next page is asked for while the one before it is worked on, the first one at once.
+    """A listing whose next pages are asked for while one is worked on, the first one at once.
 
-    Memory holds two pages. Call `aclose` when done, also after an error.
+    Call `aclose` when done, also after an error.
+
+    Args:
+        pages: How many are held beside the one that is worked on.
     """
 
-    def __init__(self, listing: AsyncIterator[ObjectInfo]) -> None:
+    def __init__(self, listing: AsyncIterator[ObjectInfo], *, pages: int = 1) -> None:
         self._listing = listing
-        self._asked_for = asyncio.create_task(_take_page(listing))
+        self._room = asyncio.Semaphore(pages)
+        self._read: asyncio.Queue[list[ObjectInfo]] = asyncio.Queue()
+        self._reading = asyncio.create_task(self._read_pages())
 
     async def objects(self) -> AsyncGenerator[ObjectInfo, None]:
-        """Yield the objects of the listing."""
-        while taken := await self._asked_for:
-            self._asked_for = asyncio.create_task(_take_page(self._listing))
-            for info in taken:
+        """Yield the objects of the listing; what it raises comes in its turn."""
+        while page := await self._read.get():
+            self._room.release()
+            for info in page:
                 yield info
+        await self._reading
+
+    async def _read_pages(self) -> None:
+        try:
+            while await self._room.acquire() and (page := await _take_page(self._listing)):
+                self._read.put_nowait(page)
+        finally:
+            self._read.put_nowait([])
 
     async def aclose(self) -> None:
         """Leave no request behind."""
-        self._asked_for.cancel()
-        await asyncio.gather(self._asked_for, return_exceptions=True)
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
         if isinstance(self._listing, AsyncGenerator):
             await self._listing.aclose()
 

@@ -23,7 +23,10 @@ PLAIN_OBJECTS = 10_000
 
 SHARDS_AHEAD = 8
 """How many prefixes are asked for at once. At 150 ms a page and 38 ms of work on it (docs/scaling.md), four of each
-side would keep a plan at work if every prefix filled its page; most do not."""
+side would keep a plan at work if every prefix filled its pages; most do not."""
+
+PAGES_AHEAD = 4
+"""Of each of these prefixes; with about 700 bytes an object, all of them come to 22 MB."""
 
 MIN_OBJECTS_PER_SHARD = 500
 """Below half a page for each prefix, listing prefix by prefix costs more requests than it saves waiting."""
@@ -35,8 +38,8 @@ async def list_in_shards(
     """Yield the objects below a prefix, in key order, behind a key.
 
     The first `PLAIN_OBJECTS` come from a plain listing. If there are more, the level below the prefix is listed, and
-    its prefixes `SHARDS_AHEAD` at a time, two pages of each held in memory. A large one is listed in shards itself when
-    its turn comes. Where prefixes turn out small, and where the level cannot be listed, the plain listing goes on
+    its prefixes `SHARDS_AHEAD` at a time, `PAGES_AHEAD` of each held in memory. A large one is listed in shards itself
+    when its turn comes. Where prefixes turn out small, and where the level cannot be listed, the plain listing goes on
     behind the last key: the objects are the same, whatever is tried.
 
     Args:
@@ -126,7 +129,7 @@ class _Level:
 
     def _begin(self, prefix: str, *, start_after: str = "") -> None:
         listing = list_in_shards(self._store, prefix, attempts=self._attempts, start_after=start_after)
-        self._ahead.append(ListingAhead(listing))
+        self._ahead.append(ListingAhead(listing, pages=PAGES_AHEAD))
         self._begun += 1
 
     async def aclose(self) -> None:
