@@ -11,6 +11,8 @@ PY := .venv/bin/python
 UV := stack/uv.sh
 # `make test ARGS="-k manifest -x"`
 ARGS ?=
+# Most tests wait for other programs, so two processes take little more than half of the time, also on one core.
+TEST_PROCESSES ?= 2
 
 # Stamps carry a checksum of what they were installed from, so neither a checkout nor a rebuilt clone reinstalls for
 # the sake of a file date.
@@ -142,7 +144,7 @@ $(BENCH_STAMP): | $(PYTHON_STAMP)
 
 .PHONY: test
 test: install ## Run the tests (ARGS="-k manifest -x" for some of them)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
 
 .PHONY: test-celery
 test-celery: install ## Kill one of two Celery workers in the middle of a transfer (needs postgres and redis-server)

@@ -43,6 +43,19 @@ ROUTES = {
 """The routes of `airflow_services`."""
 
 
+_SHARE_AN_AIRFLOW = {"api", "browser", "history", "docs"}
+"""Folders whose tests use `airflow_services`, which takes half a minute to start."""
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests one of several processes takes together (`pytest -n`): those of a file share what it starts."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        group = "airflow" if folder in _SHARE_AN_AIRFLOW else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """S3, SQS and the rest of AWS; lists 50 keys a page, so that several pages cost little."""
