@@ -159,7 +159,7 @@ class HttpClient:
         """Send one request and return the whole reply, whatever its status; cancelling it closes its connection.
 
         Args:
-            address: Encoded already, and sent as it is.
+            address: Encoded already, and sent as it is, its percent-encodings in upper case.
             timeout_seconds: Until the reply is complete; None when whoever gives the body sets the pace. Silence ends
                 the request either way.
             accept: See `Accept`.
@@ -299,6 +299,7 @@ def _template(tls: Tls, proxy: Proxy | None) -> Any:
     curl = pycurl.Curl()
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    curl.setopt(pycurl.USERAGENT, "skyferry")
     curl.setopt(pycurl.PATH_AS_IS, 1)
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)

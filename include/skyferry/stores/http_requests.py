@@ -121,7 +121,7 @@ async def exchange(
         reply: Reply = await line.client.send(
             method,
             address,
-            headers={**headers, "User-Agent": "skyferry"},
+            headers=headers,
             body=body,
             timeout_seconds=None if size_bytes is None else deadline_seconds(size_bytes),
             accept=limit_bytes,
