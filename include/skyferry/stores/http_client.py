@@ -31,7 +31,7 @@ _BUFFER_BYTES = 256 * 1024
 _IDLE_SECONDS = 15
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 # What libcurl would add by itself. A type of content nobody named would be stored, and is missing in signatures.
-_UNASKED = (b"Accept:", b"Content-Type:", b"Expect:")
+_UNASKED = ("Accept:", "Content-Type:", "Expect:")
 _UNSAFE = re.compile(r"[\r\n\0]")
 _TRUST_CODES = frozenset(
     {
@@ -192,13 +192,12 @@ class HttpClient:
 
     async def _perform(self, curl: Any, body: bytes) -> None:
         curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
-        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
-        curl.setopt(pycurl.LOW_SPEED_TIME, int(SILENCE_SECONDS))
         await self._multi.perform(curl)
 
     async def _stream(self, curl: Any, body: AsyncIterable[bytes | memoryview]) -> None:
         """Send a body as it comes; waiting for its next piece is no silence."""
         stream = _OutgoingStream(curl, body)
+        curl.setopt(pycurl.LOW_SPEED_TIME, 0)
         curl.setopt(pycurl.READFUNCTION, stream.read)
         transfer = self._multi.add_handle(curl)
         feeding = asyncio.ensure_future(stream.feed())
@@ -305,6 +304,8 @@ def _template(tls: Tls, proxy: Proxy | None) -> Any:
     curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
     curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER_BYTES)
     curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(CONNECT_SECONDS * 1000))
+    curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+    curl.setopt(pycurl.LOW_SPEED_TIME, int(SILENCE_SECONDS))
     curl.setopt(pycurl.MAXAGE_CONN, _IDLE_SECONDS)
     _trust(curl, tls)
     # The empty string keeps libcurl from looking into the environment.
@@ -359,7 +360,8 @@ def _upload_bytes(method: str, headers: Mapping[str, str], body: Body | None) ->
 def _set_request(curl: Any, method: str, address: str, headers: Mapping[str, str], *, upload_bytes: int | None) -> None:
     curl.setopt(pycurl.URL, address)
     if upload_bytes is not None:
-        headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+        if "Content-Length" in headers:
+            headers = {name: value for name, value in headers.items() if name != "Content-Length"}
         curl.setopt(pycurl.UPLOAD, 1)
         curl.setopt(pycurl.INFILESIZE_LARGE, upload_bytes)
         if not upload_bytes:
@@ -371,27 +373,22 @@ def _set_request(curl: Any, method: str, address: str, headers: Mapping[str, str
     curl.setopt(pycurl.HTTPHEADER, [*_lines(headers), *_UNASKED])
 
 
-def _lines(headers: Mapping[str, str]) -> list[bytes]:
+def _lines(headers: Mapping[str, str]) -> list[str] | list[bytes]:
     """Return headers as libcurl takes them, which would drop one without a value if it came with a colon.
 
     Raises:
         UnsafeHeaderError: As documented.
     """
     lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
-    if _UNSAFE.search("".join(lines)):
+    text = "".join(lines)
+    if _UNSAFE.search(text):
         raise UnsafeHeaderError
-    return [line.encode() for line in lines]
+    return lines if text.isascii() else [line.encode() for line in lines]
 
 
 def _parsed_head(lines: list[bytes]) -> tuple[int, Mapping[str, str]]:
     """Return status and headers of the last head that came: those of a proxy or of "100 Continue" come before it."""
-    headers: CIMultiDict[str] = CIMultiDict()
-    status = 0
-    for line in lines:
-        name, colon, value = line.decode("utf-8", "surrogateescape").partition(":")
-        if colon:
-            headers.add(name, value.strip())
-        elif line.startswith(b"HTTP/"):
-            status = int(line.split(maxsplit=2)[1])
-            headers = CIMultiDict()
-    return status, headers
+    start = max(index for index, line in enumerate(lines) if line.startswith(b"HTTP/"))
+    fields = (line.decode("utf-8", "surrogateescape").partition(":") for line in lines[start + 1 :])
+    headers = CIMultiDict((name, value.strip()) for name, colon, value in fields if colon)
+    return int(lines[start].split(maxsplit=2)[1]), headers
