@@ -363,15 +363,24 @@ async def test_gcs_deletes_wrong_content_that_a_session_showed(gs: Subject) -> N
 # What goes over the wire, where an emulator does not mind its absence
 
 
-async def test_azure_declares_the_md5_of_every_body(az: Subject) -> None:
+async def test_azure_declares_a_checksum_of_every_body(az: Subject) -> None:
     await az.put("small", BODY)
     await az.upload("large", BODY * 60)
-    bodies = [
+    small, *blocks = [
         request for request in _proxy(az).requests if request.method == "PUT" and "blocklist" not in request.target
     ]
-    assert len(bodies) == 4
-    for request in bodies:
-        assert request.header("Content-MD5") == base64_of((await digest(request.body, {"md5"}))["md5"])
+    assert len(blocks) == 3
+    assert small.header("Content-MD5") == base64_of((await digest(BODY, {"md5"}))["md5"])
+    for request in blocks:
+        crc64 = bytes.fromhex((await digest(request.body, {"crc64nvme"}))["crc64nvme"])
+        assert request.header("x-ms-content-crc64") == base64.b64encode(crc64[::-1]).decode()
+
+
+async def test_azure_block_whose_answer_names_another_checksum_is_not_taken(az: Subject) -> None:
+    _proxy(az).inject(answer(201, headers={"x-ms-content-crc64": "AAAAAAAAAAA="}), target_contains="comp=block&")
+    with pytest.raises(ChecksumMismatchError, match="part 1 of .* was stored with crc64 AAAAAAAAAAA="):
+        await az.upload("large", BODY * 60)
+    assert await az.store.stat("large") is None
 
 
 async def test_azure_keeps_the_md5_of_a_large_object(az: Subject) -> None:
@@ -381,12 +390,16 @@ async def test_azure_keeps_the_md5_of_a_large_object(az: Subject) -> None:
     assert found.checksums == await digest(BODY * 60, {"md5"})
 
 
-async def test_azure_block_names_hold_number_and_md5_and_have_one_length(az: Subject) -> None:
+async def test_azure_block_names_hold_number_and_checksums_and_have_one_length(az: Subject) -> None:
     await az.upload("large", BODY * 60)
     blocks = [request for request in _proxy(az).requests if "comp=block&" in request.target]
     names = [base64.b64decode(unquote(request.target.split("blockid=")[1].split("&")[0])) for request in blocks]
-    md5s = [(await digest(request.body, {"md5"}))["md5"] for request in blocks]
-    assert [name.decode() for name in names] == [f"{index:05d}-{md5}" for index, md5 in enumerate(md5s)]
+    sums = [await digest(request.body, {"crc64nvme", "crc32c"}) for request in blocks]
+    expected = [
+        f"{index:05d}-{one['crc64nvme']}{one['crc32c']}{len(request.body):08x}"
+        for index, (one, request) in enumerate(zip(sums, blocks, strict=True))
+    ]
+    assert [name.decode() for name in names] == expected
     assert {len(name) for name in names} == {38}
 
 
