@@ -42,6 +42,7 @@ from skyferry.history.transfer_run import (
     ON_DEMAND_DAG_ID,
     QUEUE_DAG_PREFIX,
     REPORT_TASK_ID,
+    REPORTED_ASSET,
     RESULT_KEY,
     TAG,
     TransferRun,
@@ -321,14 +322,14 @@ class AirflowApi:
         return line
 
     def announced_reports(self, *, since: datetime, offset: int = 0) -> AnnouncedReports:
-        """Return one page of the reports that runs have announced with the asset of their route, the oldest first."""
+        """Return one page of the reports that runs left as asset events, the oldest first."""
         body = self._call(self._event_page, since, offset)
         try:
             page = json.loads(body)
             reports = tuple(
                 (str(event["source_dag_id"]), str(event["source_run_id"]), event["extra"])
                 for event in page["asset_events"]
-                if is_transfer_dag(event["source_dag_id"] or "") and isinstance(event["extra"], Mapping)
+                if _is_whole_report(event)
             )
             return AnnouncedReports(reports=reports, total=int(page["total_entries"]))
         except (ValueError, KeyError, TypeError) as error:
@@ -514,6 +515,13 @@ def _checked(response: Any, *, may_be_missing: bool = False) -> bytes | None:
     if not 200 <= response.status < 300:
         raise ApiException(status=response.status, reason=response.reason, body=body.decode(errors="replace"))
     return body
+
+
+def _is_whole_report(event: Mapping[str, Any]) -> bool:
+    """Tell whether an asset event holds the report of a run, and not one route's share of it."""
+    dag_id = event["source_dag_id"] or ""
+    is_share = dag_id.startswith(QUEUE_DAG_PREFIX) and event["name"] != REPORTED_ASSET
+    return is_transfer_dag(dag_id) and not is_share and isinstance(event["extra"], Mapping)
 
 
 def _page(answer: Any) -> RunPage:
