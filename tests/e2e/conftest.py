@@ -22,7 +22,7 @@ from tests.airflow_home import (
 )
 from tests.e2e.buckets import AzureContainer, Bucket, Folder, GoogleBucket, S3Bucket
 from tests.e2e.history_witnesses import HistoryWitnesses, Sums, history_witnesses
-from tests.e2e.truth import Evidence, check_truth, content_below
+from tests.e2e.truth import Evidence, check_told, check_truth, content_below
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -137,8 +137,12 @@ class Places:
         self._sums: Sums = witnesses.sums()
 
     def check(self, run_id: str, state: str, report: dict[str, Any] | None, **accounts: Any) -> set[str]:
-        """Look whether all accounts of a run agree, and return whose they are; none where the places are not known."""
-        told = self._witnesses.told(self._dag_id, run_id, state=state, before=self._sums)
+        """Look whether all accounts of a run agree, and return whose they are.
+
+        Where the places are not known, the history is compared with the report, and none is returned.
+        """
+        told = self._witnesses.told(self._dag_id, run_id, state=state, has_report=report is not None, before=self._sums)
+        check_told(report, told)
         if self._source is None or self._destination is None:
             return set()
         evidence = Evidence(

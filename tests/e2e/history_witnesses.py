@@ -49,23 +49,27 @@ class HistoryWitnesses:
             "statistics_over_http": self._over_http("/statistics", since="999w")["total"],
         }
 
-    def told(self, dag_id: str, run_id: str, *, state: str, before: Sums) -> dict[str, Mapping[str, Any]]:
-        """Return what each says of a run that is over, after looking whether it is counted once and by its state.
+    def told(
+        self, dag_id: str, run_id: str, *, state: str, has_report: bool, before: Sums
+    ) -> dict[str, Mapping[str, Any]]:
+        """Return what each says of a run that is over, after looking whether it is counted once and as what it is.
 
         Args:
+            has_report: A green run without one is no success.
             before: What the sums were before its first attempt.
         """
         if not is_transfer_dag(dag_id):
             return {}
-        shown = self._command("status", "--run", f"{dag_id}/{run_id}", "--json", exits=int(state != "success"))
+        outcome = "report_missing" if state == "success" and not has_report else state
+        shown = self._command("status", "--run", f"{dag_id}/{run_id}", "--json", exits=int(outcome != "success"))
         http = self._over_http(f"/transfers/{dag_id}/{run_id}")
-        assert (shown["outcome"], http["outcome"]) == (state, state)
-        told = {"status": shown["report"], "transfer_over_http": http["numbers"] if http["report"] else {}}
+        assert (shown["outcome"], http["outcome"]) == (outcome, outcome)
+        told = {"status": shown["report"], "transfer_over_http": http["numbers"] if has_report else {}}
         for name, after in self.sums().items():
             added = {each: after[each] - before[name][each] for each in _ADDED}
             assert added["runs_total"] == 1, f"{name} counts a run once"
-            assert after["runs"][state] - before[name]["runs"][state] == 1, f"{name} counts it as {state}"
-            told[name] = added if http["report"] else {}
+            assert after["runs"][outcome] - before[name]["runs"][outcome] == 1, f"{name} counts it as {outcome}"
+            told[name] = added if has_report else {}
         return told
 
     def _command(self, *arguments: str, exits: int = 0) -> dict[str, Any]:

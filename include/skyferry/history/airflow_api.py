@@ -56,7 +56,8 @@ PAGE_RUNS = 100
 OBJECTS_API = "/transfer/v1/transfers"
 """Where the REST API of Skyferry, a plugin of the API server, has the runs."""
 
-MAX_REQUESTS_AT_ONCE = 8
+MAX_REQUESTS_AT_ONCE = 4
+"""An API server of one process answers more of them at once no sooner."""
 _WAIT_SECONDS = 1.0
 _STORE_FAILED = 502
 """What that API answers when a store refuses, or does not answer."""
@@ -422,9 +423,7 @@ class AirflowApi:
             return self._call(call, *args, **kwargs)
         except AirflowRefusedError as error:
             if isinstance(error.__cause__, ApiException) and error.__cause__.status == 404:
-                raise UnknownRunError(
-                    f'no run "{run_id[:200]}" in {self.access.url}', hint="see: transfer status"
-                ) from error
+                raise UnknownRunError(f'no run "{run_id[:200]}" in {self.access.url}') from error
             raise
 
     def _call(

@@ -78,7 +78,7 @@ class RunHistory:
         dag_id, _, rest = run_id.partition("/")
         found = [self.api.run(dag_id, rest)] if rest else self.api.runs_of_id(run_id)
         if not found:
-            raise UnknownRunError(f'no run "{run_id[:200]}" in {self.api.access.url}', hint="see: transfer status")
+            raise UnknownRunError(f'no run "{run_id[:200]}" in {self.api.access.url}')
         if len(found) > 1:
             names = ", ".join(f"{run.dag_id}/{run.run_id}" for run in found[:5])
             raise UnknownRunError(f'"{run_id}" is the id of {len(found)} runs', hint=f"say which: {names}")
