@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import closing
 
 from skyferry.attempts import Attempts
 from skyferry.errors import PermanentError, RetryableError
-from skyferry.objects import ObjectInfo, info_from_json, info_to_json, json_line
+from skyferry.objects import ObjectInfo, Prefix, info_from_json, info_to_json, json_line
 from skyferry.stores.base import Store
 
 _ROWS_PER_INSERT = 5_000
@@ -20,6 +20,12 @@ _OBJECTS_AHEAD = 1_000
 def key_bytes(key: str) -> bytes:
     """Return what keys are ordered by; keys that are no Unicode come with surrogates and go back to their bytes."""
     return key.encode("utf-8", "surrogateescape")
+
+
+def in_key_order(entries: Iterable[ObjectInfo | Prefix]) -> list[ObjectInfo | Prefix]:
+    """Return the entries of a page of `Store.list_level`, each once, in the order of their keys' bytes."""
+    by_key = {key_bytes(entry.key): entry for entry in entries}
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def list_in_key_order(store: Store, prefix: str, *, attempts: Attempts) -> AsyncGenerator[ObjectInfo, None]:
