@@ -13,10 +13,14 @@ from typing import Any
 import boto3
 import pytest
 
+from airflow_bridge.provision_events import BucketNotification
+from airflow_bridge.stage_failure import StageFailed
 from operators.transfer_provision import ProvisionRouteOperator
 from skyferry.provisioning.route_needs import mark_of
+from skyferry.provisioning.shared_documents import filter_text
 from stack.running import Endpoint
 from tests.airflow_home import connection_variables
+from tests.faults.proxy import answer, fault_proxy_in_thread
 
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
@@ -201,3 +205,215 @@ def test_what_was_made_is_removed_again(site: Site) -> None:
     assert site.everything() == before
     assert set(site.doings(site.settle("deprovision")).values()) <= {"keep", "leave"}
     assert list((site.folder.parent / "state").rglob("*.json")) == []
+
+
+def furnish(site: Site) -> None:
+    """Make bucket and queue as somebody else would have them, with settings of their own."""
+    s3, sqs = site.client("s3"), site.client("sqs")
+    where = {"LocationConstraint": REGION}
+    for bucket in (site.shop, site.lake):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    others = sqs.create_queue(QueueName=f"{site.name}-others")["QueueUrl"]
+    theirs: dict[str, Any] = {"Sid": "Theirs", "Effect": "Deny", "Principal": "*", "Action": "sqs:PurgeQueue"}
+    policy = {"Version": "2012-10-17", "Id": "theirs", "Statement": [{**theirs, "Resource": site.queue_arn}]}
+    # moto forgets a queue's policy when another attribute is set, so this one has its dead-letter queue already.
+    redrive = {"deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{site.name}-others", "maxReceiveCount": 9}
+    sqs.create_queue(
+        QueueName=site.queue_name,
+        Attributes={
+            "Policy": json.dumps(policy),
+            "VisibilityTimeout": "31",
+            "RedrivePolicy": json.dumps(redrive),
+        },
+    )
+    edges = [{"Name": "prefix", "Value": "logs/"}, {"Name": "suffix", "Value": ".gz"}]
+    theirs = {
+        "Id": "theirs",
+        "QueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{others.rpartition('/')[2]}",
+        "Events": ["s3:ObjectCreated:Put", "s3:ObjectRemoved:*"],
+        "Filter": {"Key": {"FilterRules": edges}},
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=site.shop, NotificationConfiguration={"QueueConfigurations": [theirs]}
+    )
+    expiry = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 3}}
+    s3.put_bucket_lifecycle_configuration(Bucket=site.lake, LifecycleConfiguration={"Rules": [expiry]})
+
+
+def test_what_others_have_survives_both_ways(site: Site) -> None:
+    furnish(site)
+    before = site.everything()
+    found = site.doings(site.settle())
+    assert found["bucket s3://NAME-shop/"] == "leave", "it is open to the public, and not ours to close"
+    assert found["dead-letter queue NAME-orders-dead-letter"] == "keep", "it has another one"
+    assert found["queue NAME-orders"] == "keep"
+    during = site.everything()
+    theirs = before[site.shop][0]["QueueConfigurations"]
+    assert [rule for rule in during[site.shop][0]["QueueConfigurations"] if rule["Id"] != site.mark] == theirs
+    assert [rule for rule in during[site.lake][1] if rule["ID"] != site.mark] == before[site.lake][1]
+    statements = json.loads(site.attributes()["Policy"])["Statement"]
+    assert [one["Sid"] for one in statements] == ["Theirs", site.mark]
+    assert site.attributes()["VisibilityTimeout"] == "31"
+    removed = site.doings(site.settle("deprovision"))
+    assert removed["bucket s3://NAME-shop/"] == "leave"
+    site_after = site.everything()
+    for changed in (before, site_after):
+        for name, one in changed.items():
+            if name.endswith(site.queue_name):
+                one["Policy"] = json.loads(one["Policy"])
+    assert site_after == before
+
+
+def test_a_queue_of_others_is_lent_a_dead_letter_queue(site: Site) -> None:
+    site.client("sqs").create_queue(QueueName=site.queue_name)
+    found = site.settle()
+    assert site.doings(found)["queue NAME-orders"] == "change"
+    assert json.loads(site.attributes()["RedrivePolicy"]) == {
+        "deadLetterTargetArn": f"{site.queue_arn}-dead-letter",
+        "maxReceiveCount": 5,
+    }
+    removed = site.doings(site.settle("deprovision"))
+    assert removed["queue NAME-orders"] == "change"
+    assert removed["dead-letter queue NAME-orders-dead-letter"] == "remove"
+    assert not site.attributes().get("RedrivePolicy")
+
+
+def test_a_rule_that_stands_in_the_way_is_an_error_before_anything_is_changed(site: Site) -> None:
+    furnish(site)
+    s3 = site.client("s3")
+    rule = site.notifications()["QueueConfigurations"][0]
+    del rule["Filter"]
+    s3.put_bucket_notification_configuration(
+        Bucket=site.shop, NotificationConfiguration={"QueueConfigurations": [rule]}
+    )
+    before = site.everything()
+    with pytest.raises(StageFailed, match="already sends .* S3 allows no second rule for these events"):
+        site.settle()
+    found = site.ti.xcoms["return_value"]
+    assert (found["state"], found["steps"]) == ("failed", [])
+    assert "nothing was changed" in found["problem"]
+    assert site.everything() == before
+
+
+def test_a_notification_that_changes_between_plan_and_writing_is_left_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settle()
+    site.write(prefix="other/")
+    s3, provide = site.client("s3"), BucketNotification.provide
+
+    def meddle_and_provide(self: Any) -> str:
+        s3.put_bucket_notification_configuration(Bucket=site.shop, NotificationConfiguration={})
+        return provide(self)
+
+    monkeypatch.setattr(BucketNotification, "provide", meddle_and_provide)
+    with pytest.raises(StageFailed, match="have changed in this moment; they were left alone; run it again"):
+        site.settle()
+    assert site.notifications() == {}
+
+
+def test_a_missing_permission_midway_says_what_exists_and_a_second_run_finishes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+    with fault_proxy_in_thread(site.endpoint) as proxy:
+        shop = json.loads(os.environ["AIRFLOW_CONN_AWS_SHOP"])
+        shop["extra"]["endpoint_url"] = proxy.url
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_SHOP", json.dumps(shop))
+        proxy.inject(answer(403, body=refusal), method="PUT", target_contains="publicAccessBlock", times=1)
+        with pytest.raises(StageFailed) as failed:
+            site.settle()
+        text = str(failed.value)
+        assert f"closing s3://{site.shop}/ to the public was refused (AccessDenied)" in text
+        assert "it needs s3:PutBucketPublicAccessBlock" in text
+        assert "Left to do with it: change (public access is not blocked)" in text
+        assert f"Not begun: bucket s3://{site.lake}/" in text
+        assert "Run `transfer provision --id orders` again" in text
+        found = site.doings(site.settle())
+        assert found["bucket s3://NAME-shop/"] == "change", "it was created here, so it is closed now"
+        assert set(site.doings(site.settle()).values()) == {"keep"}
+    s3 = site.client("s3")
+    assert all(s3.get_public_access_block(Bucket=site.shop)["PublicAccessBlockConfiguration"].values())
+
+
+def test_calls_that_a_store_does_not_offer_are_told_and_not_fatal(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = answer(501, body=b"<Error><Code>NotImplemented</Code><Message>no</Message></Error>")
+    with fault_proxy_in_thread(site.endpoint) as proxy:
+        shop = json.loads(os.environ["AIRFLOW_CONN_AWS_SHOP"])
+        shop["extra"]["endpoint_url"] = proxy.url
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_SHOP", json.dumps(shop))
+        for call in ("publicAccessBlock", "encryption", "lifecycle", "tagging"):
+            proxy.inject(unknown, target_contains=f"?{call}")
+        found = site.settle()
+        why = {step["thing"]: step["why"] for step in found["steps"]}
+        assert (
+            f"closing s3://{site.lake}/ to the public: this store does not offer it" in why[f"bucket s3://{site.lake}/"]
+        )
+        assert site.doings(found)["lifecycle rule of s3://NAME-lake/raw/"] == "leave"
+        assert set(site.doings(site.settle()).values()) == {"keep", "leave"}
+        site.drain()
+        removed = site.doings(site.settle("deprovision"))
+    assert removed["bucket s3://NAME-lake/"] == "remove", "it is on record, as it could not be tagged"
+
+
+def test_objects_messages_and_what_other_routes_use_stay(site: Site) -> None:
+    site.settle()
+    site.write("refunds", prefix="refunds/")
+    site.client("s3").put_object(Bucket=site.lake, Key="raw/1.csv", Body=b"1")
+    why = {step["thing"]: step["why"] for step in site.settle("deprovision")["steps"] if step["doing"] == "leave"}
+    assert why[f"bucket s3://{site.shop}/"] == "used by refunds too"
+    assert why[f"queue {site.queue_name}"] == "used by refunds too"
+    (site.folder / "routes" / "refunds.yaml").unlink()
+    site.drain()
+    why = {step["thing"]: step["why"] for step in site.settle("deprovision")["steps"] if step["doing"] == "leave"}
+    assert why[f"bucket s3://{site.lake}/"] == "it is not empty; no object is ever removed"
+    assert [one["Name"] for one in site.client("s3").list_buckets()["Buckets"] if site.name in one["Name"]] == [
+        site.lake
+    ]
+
+
+def test_a_topic_between_bucket_and_queue(site: Site) -> None:
+    site.write(more=f"provision: {{topic: {site.name}-events}}")
+    before = site.everything()
+    site.settle()
+    s3, sqs = site.client("s3"), site.client("sqs")
+    assert [rule["TopicArn"] for rule in site.notifications()["TopicConfigurations"]] == [
+        f"arn:aws:sns:{REGION}:{ACCOUNT}:{site.name}-events"
+    ]
+    assert set(site.doings(site.settle()).values()) == {"keep"}
+    s3.put_object(Bucket=site.shop, Key="orders/1.csv", Body=b"1")
+    url = sqs.get_queue_url(QueueName=site.queue_name)["QueueUrl"]
+    bodies = [one["Body"] for one in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])]
+    assert any("orders%2F1.csv" in body for body in bodies)
+    s3.delete_object(Bucket=site.shop, Key="orders/1.csv")
+    site.client("sqs").purge_queue(QueueUrl=url)
+    site.settle("deprovision")
+    assert site.everything() == before
+    topics = site.client("sns").list_topics()["Topics"]
+    assert not any(site.name in topic["TopicArn"] for topic in topics)
+
+
+@pytest.mark.parametrize("prefix", ["a b+c/", "ü*$/", "100%/&<x>/", "'quoted'/"])
+def test_hostile_prefixes(site: Site, prefix: str) -> None:
+    site.write(prefix=json.dumps(prefix)[1:-1])
+    before = site.everything()
+    site.settle()
+    (rule,) = site.notifications()["QueueConfigurations"]
+    assert rule["Filter"]["Key"]["FilterRules"][0]["Value"] == filter_text(prefix)
+    assert set(site.doings(site.settle()).values()) == {"keep"}
+    site.drain()
+    site.settle("deprovision")
+    assert site.everything() == before
+
+
+def test_an_unknown_route_is_told_and_nothing_is_changed(site: Site) -> None:
+    with pytest.raises(StageFailed, match='no route "nope"'):
+        site.settle(route="nope")
+    assert site.ti.xcoms["return_value"]["problem"].startswith("the plan could not be made, and nothing was changed")
+
+
+def test_a_stand_in_connection_provisions(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ADMIN", os.environ["AIRFLOW_CONN_AWS_SHOP"])
+    monkeypatch.delenv("AIRFLOW_CONN_AWS_SHOP")
+    (site.folder / "defaults.yaml").write_text("provision_connections: {aws_shop: aws_admin}\n")
+    assert site.settle()["state"] == "success"

@@ -123,14 +123,24 @@ def _carry_out(things: Sequence[Thing], steps: list[Step], *, removes: bool, com
         try:
             left_out = thing.remove() if removes else thing.provide()
         except TransferError as error:
-            return _broken_off(error, steps, steps[number], command)
+            left = _left_to_do(thing, removes=removes)
+            return _broken_off(error, steps, steps[number], left=left, command=command)
         why = f"{steps[number].why}; {left_out}" if left_out else steps[number].why
         steps[number] = replace(steps[number], is_done=True, why=why)
     return ""
 
 
-def _broken_off(error: TransferError, steps: Sequence[Step], failed: Step, command: str) -> str:
+def _left_to_do(thing: Thing, *, removes: bool) -> str:
+    """Return what is left to do with a thing whose work broke off: some of it may be done."""
+    try:
+        step = thing.plan_removal() if removes else thing.plan()
+    except TransferError:
+        return "not known"
+    return f"{step.doing} ({step.why})"
+
+
+def _broken_off(error: TransferError, steps: Sequence[Step], failed: Step, *, left: str, command: str) -> str:
     done = [f"{step.thing} ({step.doing})" for step in steps if step.is_done]
-    left = [step.thing for step in steps if step.doing.is_change and not step.is_done and step is not failed]
-    text = f"{failed.thing}: {error}. Done before it: {', '.join(done) or 'nothing'}"
-    return f"{text}. Not begun: {', '.join(left) or 'nothing'}. Run `{command}` again: it goes on from here"
+    ahead = [step.thing for step in steps if step.doing.is_change and not step.is_done and step is not failed]
+    text = f"{failed.thing}: {error}. Left to do with it: {left}. Done before it: {', '.join(done) or 'nothing'}"
+    return f"{text}. Not begun: {', '.join(ahead) or 'nothing'}. Run `{command}` again: it goes on from here"

@@ -88,8 +88,8 @@ def test_a_failure_says_what_exists_now_and_a_second_run_finishes(things: list[R
     assert found.state == "failed"
     assert [step.is_done for step in found.steps] == [True, False, False]
     assert found.problem == (
-        "b: creating b was refused; it needs s3:Right. Done before it: a (create). Not begun: c. Run"
-        " `transfer provision --id orders` again: it goes on from here"
+        "b: creating b was refused; it needs s3:Right. Left to do with it: create (so). Done before it: a (create)."
+        " Not begun: c. Run `transfer provision --id orders` again: it goes on from here"
     )
     with pytest.raises(PermanentError, match="creating b was refused"):
         found.raise_if_failed()
