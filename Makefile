@@ -128,6 +128,10 @@ bench-events: install ## Measure seconds from put to commit of event-driven rout
 bench-history: install ## Measure the statistics of 10,000 runs: seconds and memory, with and without a cache
 	$(PY) -m bench.history $(ARGS)
 
+.PHONY: bench-resume
+bench-resume: install ## Measure what is sent again when a worker is killed in the middle of 1 GiB
+	$(PY) -m bench.resume $(ARGS)
+
 # The rivals have an environment of their own, because `make install` removes from .venv what its locks do not name.
 $(BENCH_STAMP): | $(PYTHON_STAMP)
 	@$(UV) venv --quiet --clear --python $(PY) .venv-bench

@@ -66,11 +66,11 @@ class Sink:
             case "/_sink/empty":
                 self._buckets.empty(wanted["bucket"])
                 self._requests.clear()
-                self._gcs.session_bytes = 0
+                self._buckets.upload_bytes = 0
         stats = {
             "requests": dict(self._requests),
             "cpu_seconds": time.process_time(),
-            "session_bytes": self._gcs.session_bytes,
+            "upload_bytes": self._buckets.upload_bytes,
             "objects": len(self._buckets.bucket(wanted.get("bucket") or request.query.get("bucket", ""))),
         }
         return Answer(headers={"Content-Type": "application/json"}, body=json.dumps(stats).encode())

@@ -9,7 +9,7 @@ import base64
 import re
 from xml.sax.saxutils import escape
 
-from bench.sink.buckets import LAST_MODIFIED, Buckets, Digests, StoredObject
+from bench.sink.buckets import LAST_MODIFIED, Buckets, Digests, PartDigests, StoredObject
 from bench.sink.content import base64_text, content_answer
 from bench.sink.http_server import Answer, Collected, Intake, Request
 
@@ -26,8 +26,9 @@ class AzureCalls:
 
     def intake(self, request: Request) -> Intake:
         """Return running digests for content, and something that collects for lists of blocks."""
-        is_content = request.method == "PUT" and request.query.get("comp") in (None, "block")
-        return Digests() if is_content else Collected()
+        if request.method == "PUT" and request.query.get("comp") == "block":
+            return PartDigests(self._buckets)
+        return Digests() if request.method == "PUT" and "comp" not in request.query else Collected()
 
     def answer(self, request: Request) -> Answer:
         _, _, rest = request.path.lstrip("/").partition("/")
@@ -66,6 +67,8 @@ class AzureCalls:
         return Answer(headers={**_VERSION, "Content-Type": "application/xml"}, body=body.encode())
 
     def _get(self, request: Request, bucket: str, key: str) -> Answer:
+        if request.query.get("comp") == "blocklist":
+            return self._list_blocks(bucket, key)
         stored = self._buckets.bucket(bucket).get(key)
         if stored is None:
             return Answer(status=404, headers={**_VERSION, "x-ms-error-code": "BlobNotFound"})
@@ -76,6 +79,14 @@ class AzureCalls:
             if "range" not in request.headers and "x-ms-range" not in request.headers:
                 headers["Content-MD5"] = base64_text(stored.md5)
         return content_answer(self._buckets, request, stored, headers)
+
+    def _list_blocks(self, bucket: str, key: str) -> Answer:
+        blocks = "".join(
+            f"<Block><Name>{name.decode()}</Name><Size>{size_bytes}</Size></Block>"
+            for name, size_bytes in self._block_bytes.get((bucket, key), {}).items()
+        )
+        body = f"<BlockList><UncommittedBlocks>{blocks}</UncommittedBlocks></BlockList>"
+        return Answer(headers={**_VERSION, "Content-Type": "application/xml"}, body=body.encode())
 
     def _put(self, request: Request, bucket: str, key: str) -> Answer:
         if request.query.get("comp") == "blocklist":

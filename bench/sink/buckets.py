@@ -44,6 +44,18 @@ class Digests:
         return self._crc32c.to_bytes(4, "big")
 
 
+class PartDigests(Digests):
+    """Digests of a part of an upload, whose bytes are counted as they arrive: also those of a part that breaks off."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        super().__init__()
+        self._buckets = buckets
+
+    def update(self, data: bytes | memoryview) -> None:
+        self._buckets.upload_bytes += len(data)
+        super().update(data)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
     """One object.
@@ -98,9 +110,14 @@ class Bucket:
 
 
 class Buckets:
-    """All buckets of the sink; one that nobody filled is empty."""
+    """All buckets of the sink; one that nobody filled is empty.
+
+    Attributes:
+        upload_bytes: How much content has arrived in parts, blocks and sessions, whether it was new or not.
+    """
 
     def __init__(self) -> None:
+        self.upload_bytes = 0
         self._buckets: dict[str, Bucket] = {}
         self._block = random.Random(5).randbytes(_BLOCK_BYTES)  # noqa: S311 - content to copy, not a secret
 

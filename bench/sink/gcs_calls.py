@@ -27,12 +27,11 @@ class GcsCalls:
     def __init__(self, buckets: Buckets) -> None:
         self._buckets = buckets
         self._sessions: dict[str, _Session] = {}
-        self.session_bytes = 0
 
     def intake(self, request: Request) -> Intake:
         """Return the session's running digests for its content, and something that collects for everything else."""
         if request.path.startswith(_SESSIONS) and request.method in ("PUT", "POST"):  # Google's Go client posts
-            return _Rest(self, self._sessions[request.path], request)
+            return _Rest(self._buckets, self._sessions[request.path], request)
         return Collected()
 
     def answer(self, request: Request) -> Answer:
@@ -114,14 +113,14 @@ class _Session:
 class _Rest:
     """Takes in what a session lacks, of a body that begins where its `Content-Range` says."""
 
-    def __init__(self, calls: GcsCalls, session: _Session, request: Request) -> None:
-        self._calls = calls
+    def __init__(self, buckets: Buckets, session: _Session, request: Request) -> None:
+        self._buckets = buckets
         self._session = session
         match = _CONTENT_RANGE.match(request.headers.get("content-range", ""))
         self._position = int(match[1]) if match else session.digests.size_bytes
 
     def update(self, data: bytes) -> None:
-        self._calls.session_bytes += len(data)
+        self._buckets.upload_bytes += len(data)
         known_bytes = max(0, self._session.digests.size_bytes - self._position)
         self._position += len(data)
         self._session.digests.update(data[known_bytes:])

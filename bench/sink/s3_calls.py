@@ -10,7 +10,7 @@ import re
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from bench.sink.buckets import LAST_MODIFIED, LAST_MODIFIED_ISO, Buckets, Digests, StoredObject
+from bench.sink.buckets import LAST_MODIFIED, LAST_MODIFIED_ISO, Buckets, Digests, PartDigests, StoredObject
 from bench.sink.content import content_answer
 from bench.sink.http_server import Answer, Collected, Intake, Request
 
@@ -24,12 +24,14 @@ class S3Calls:
     def __init__(self, buckets: Buckets) -> None:
         self._buckets = buckets
         self._uploads: dict[str, dict[str, str]] = {}
-        self._part_bytes: dict[str, dict[str, int]] = {}
+        self._parts: dict[str, dict[int, Digests]] = {}
 
     def intake(self, request: Request) -> Intake:
         """Return running digests for raw content, and something that collects for everything else."""
         is_framed = request.headers.get("x-amz-content-sha256", "").startswith("STREAMING")
-        return Digests() if request.method == "PUT" and not is_framed else Collected()
+        if request.method != "PUT" or is_framed:
+            return Collected()
+        return PartDigests(self._buckets) if "uploadId" in request.query else Digests()
 
     def answer(self, request: Request) -> Answer:
         bucket, _, key = request.path.lstrip("/").partition("/")
@@ -42,6 +44,8 @@ class S3Calls:
                 return self._start(request, bucket, key) if "uploads" in request.query else self._complete(request, key)
             case "DELETE":
                 return Answer(status=204)
+            case _ if "uploadId" in request.query:
+                return self._list_parts(request.query["uploadId"])
             case _:
                 return self._get(request, bucket, key)
 
@@ -89,7 +93,7 @@ class S3Calls:
     def _put(self, request: Request, bucket: str, key: str) -> Answer:
         digests = request.intake if isinstance(request.intake, Digests) else _digests_of_chunks(request.body)
         if upload_id := request.query.get("uploadId"):
-            self._part_bytes[upload_id][digests.md5.hex()] = digests.size_bytes
+            self._parts[upload_id][int(request.query["partNumber"])] = digests
         else:
             self._buckets.bucket(bucket).put(
                 StoredObject(
@@ -106,13 +110,25 @@ class S3Calls:
     def _start(self, request: Request, bucket: str, key: str) -> Answer:
         upload_id = f"upload-{len(self._uploads)}"
         self._uploads[upload_id] = {"bucket": bucket, **_metadata(request)}
-        self._part_bytes[upload_id] = {}
+        self._parts[upload_id] = {}
         body = f"<InitiateMultipartUploadResult><UploadId>{upload_id}</UploadId></InitiateMultipartUploadResult>"
+        return Answer(headers=_XML, body=body.encode())
+
+    def _list_parts(self, upload_id: str) -> Answer:
+        if upload_id not in self._parts:
+            return Answer(status=404, headers=_XML, body=b"<Error><Code>NoSuchUpload</Code></Error>")
+        parts = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{part.md5.hex()}&quot;</ETag>"
+            f"<Size>{part.size_bytes}</Size></Part>"
+            for number, part in sorted(self._parts[upload_id].items())
+        )
+        body = f"<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>"
         return Answer(headers=_XML, body=body.encode())
 
     def _complete(self, request: Request, key: str) -> Answer:
         upload_id = request.query["uploadId"]
-        metadata, part_bytes = dict(self._uploads[upload_id]), self._part_bytes.pop(upload_id)
+        metadata, parts = dict(self._uploads[upload_id]), self._parts.pop(upload_id)
+        part_bytes = {part.md5.hex(): part.size_bytes for part in parts.values()}
         md5s = [found.decode() for found in _PART_ETAG.findall(request.body)]
         whole = hashlib.md5(bytes.fromhex("".join(md5s)), usedforsecurity=False).hexdigest()
         stored = StoredObject(

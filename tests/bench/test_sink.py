@@ -98,6 +98,25 @@ async def test_an_object_in_parts_is_verified_and_has_its_size(ground, kind):
         assert found.size_bytes == 2 * part_bytes + 1_000
 
 
+@pytest.mark.parametrize("kind", ["s3", "az"])  # tests/resume goes on with the sink's sessions of GCS
+async def test_parts_of_an_unfinished_upload_are_found_again_and_every_byte_of_them_is_counted(ground, kind):
+    part_bytes = 5 * 2**20
+    known, changed = b"a" * part_bytes, b"b" * part_bytes
+    size = {"size_bytes": 2 * part_bytes, "part_bytes": part_bytes}
+    ask_sink(ground, "empty", bucket="destination")
+    async with opened(ground, kind) as store:
+        kept = {"metadata": ObjectMetadata(), "replaces": None}
+        upload = await store.start_upload(f"unfinished/{kind}", **size, **kept)
+        digests = await digest(known, store.capabilities.part_digests)
+        await upload.put_part(0, known, digests)
+        again = await store.resume_upload(f"unfinished/{kind}", upload.token, **size, **kept)
+        assert again is not None
+        assert not again.has_part(0, part_bytes, await digest(changed, store.capabilities.part_digests))
+        assert again.has_part(0, part_bytes, digests)
+        assert not again.has_part(1, part_bytes, digests)
+    assert ask_sink(ground, "stats")["upload_bytes"] == part_bytes
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_filled_bucket_is_listed_page_by_page_and_read(ground, kind):
     bucket = f"source-{kind}"

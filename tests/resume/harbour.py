@@ -119,4 +119,4 @@ class Harbour:
 def session_bytes(sink_url: str) -> int:
     """Return how many bytes the sink was sent in upload sessions."""
     with urllib.request.urlopen(f"{sink_url}/_sink/stats") as answer:
-        return int(json.load(answer)["session_bytes"])
+        return int(json.load(answer)["upload_bytes"])
