@@ -18,7 +18,7 @@ _TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
 _WRITE = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 _S3_ACTIONS = {
     "source": (*_READ, *_TAGS),
-    "destination": (*_READ, *_WRITE, "s3:DeleteObject"),
+    "destination": (*_READ, *_TAGS, *_WRITE, "s3:DeleteObject"),
     "state": (*_READ, "s3:PutObject", "s3:DeleteObject"),
 }
 _CONSUME = ("sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage")
