@@ -58,6 +58,13 @@ class ObjectInfo:
     unreadable_because: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A leading part of keys, ending in `/`; a listing of one level shows it in place of all that is below it."""
+
+    key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
     """A destination key that now shows the whole new object.

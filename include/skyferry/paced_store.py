@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from skyferry.bandwidth import Bandwidth, ByteRate
 from skyferry.errors import PermanentError, ReplanError, ThrottledError
-from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.part_sender import PARTS_IN_FLIGHT
 from skyferry.request import TransferRequest
 from skyferry.state import StoreOpener
@@ -126,19 +126,24 @@ class PacedStore:
         """As the store, in its turn."""
         await self._turns.take("create_bucket", self._store.create_bucket)
 
-    async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+    def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """As the store; a turn for each `OBJECTS_PER_PAGE` names, which are held."""
-        listing = self._store.list_objects(prefix, start_after=start_after)
+        return self._in_turns("list_objects", self._store.list_objects(prefix, start_after=start_after))
 
-        async def page() -> list[ObjectInfo]:
-            infos: list[ObjectInfo] = []
-            while len(infos) < OBJECTS_PER_PAGE and (info := await anext(listing, None)) is not None:
-                infos.append(info)
-            return infos
+    def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
+        """As the store; a turn for each `OBJECTS_PER_PAGE` names, which are held."""
+        return self._in_turns("list_level", self._store.list_level(prefix))
 
-        while infos := await self._turns.take("list_objects", page):
-            for info in infos:
-                yield info
+    async def _in_turns(self, name: str, listing: AsyncIterator[_Result]) -> AsyncIterator[_Result]:
+        async def page() -> list[_Result]:
+            entries: list[_Result] = []
+            while len(entries) < OBJECTS_PER_PAGE and (entry := await anext(listing, None)) is not None:
+                entries.append(entry)
+            return entries
+
+        while entries := await self._turns.take(name, page):
+            for entry in entries:
+                yield entry
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """As the store, in its turn."""

@@ -19,6 +19,7 @@ from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
 from skyferry.cli.provision import deprovision, policy, provision
+from skyferry.cli.reading_verbs import cat, du, find, ls, stat
 from skyferry.cli.request_options import takes_request
 from skyferry.cli.run import INTERRUPTED, AsJson, Unpause, Wait, run
 from skyferry.cli.statistic import statistic
@@ -52,6 +53,12 @@ app.command(epilog="Example: transfer clean --older-than 3d --dry-run")(clean)
 app.command(epilog="Example: transfer provision --id orders_as_they_come --dry-run")(provision)
 app.command(epilog="Example: transfer deprovision --id orders_as_they_come --dry-run")(deprovision)
 app.command(epilog="Example: transfer policy --id orders_to_lake")(policy)
+
+app.command(epilog="Example: transfer ls s3://shop-exports/orders/")(ls)
+app.command(epilog="Example: transfer stat s3://shop-exports/orders/2026/may.csv")(stat)
+app.command(epilog="Example: transfer find s3://shop-exports/ --name '*.csv' --larger 10M --newer 7d")(find)
+app.command(epilog="Example: transfer du az://lake/raw/ --depth 1")(du)
+app.command(epilog="Example: transfer cat 's3://shop-exports/orders/2026/*.csv' --count 1K")(cat)
 
 
 def main() -> None:

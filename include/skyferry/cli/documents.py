@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
 from pydantic import JsonValue, TypeAdapter
 
 from skyferry.audit import Audit
+from skyferry.cli.storage_documents import EntryDocument, ListingDocument, UsageDocument
 from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
@@ -122,6 +124,10 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer provision": Surroundings,
     "transfer deprovision": Surroundings,
     "transfer policy": PolicyDocument,
+    "transfer ls": ListingDocument,
+    "transfer find": ListingDocument,
+    "transfer stat": EntryDocument,
+    "transfer du": UsageDocument,
 }
 """Command to the type of what it writes with `--json`."""
 
@@ -157,7 +163,13 @@ def statistics_document(statistics: Statistics) -> StatisticsDocument:
 
 def as_json(document: object) -> JsonValue:
     """Return a document as JSON values."""
-    return cast("JsonValue", TypeAdapter(type(document)).dump_python(document, mode="json"))
+    return cast("JsonValue", _adapter(cast("Any", type(document))).dump_python(document, mode="json"))
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """Return what writes documents of one type; making it takes longer than writing a thousand of them."""
+    return TypeAdapter(kind)
 
 
 def documents_schema() -> dict[str, Any]:

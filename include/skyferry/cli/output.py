@@ -39,18 +39,37 @@ def write_json_items(head: Mapping[str, JsonValue], name: str, items: Iterable[J
         head: The other values.
         name: Of the list.
     """
-    begin, end = json.dumps({**head, name: []}, indent=2).rsplit("[]", 1)
-    separator = f"{begin}[\n    "
+    written = JsonItems(head, name)
     for item in items:
-        sys.stdout.write(separator + json.dumps(item))
-        separator = ",\n    "
-    sys.stdout.write(f"{begin}[]" if separator.startswith(begin) else "\n  ]")
-    sys.stdout.write(f"{end}\n")
+        written.add(item)
+    written.end()
+
+
+class JsonItems:
+    """Writes what `write_json_items` writes for a caller that has the items one by one."""
+
+    def __init__(self, head: Mapping[str, JsonValue], name: str) -> None:
+        self._begin, self._end = json.dumps({**head, name: []}, indent=2).rsplit("[]", 1)
+        self._is_empty = True
+
+    def add(self, item: JsonValue) -> None:
+        """Write the next item."""
+        sys.stdout.write((f"{self._begin}[\n    " if self._is_empty else ",\n    ") + json.dumps(item))
+        self._is_empty = False
+
+    def end(self) -> None:
+        """Write what comes after the last item."""
+        sys.stdout.write((f"{self._begin}[]" if self._is_empty else "\n  ]") + f"{self._end}\n")
 
 
 def write_text(text: str) -> None:
     """Write text as it is."""
     sys.stdout.write(text)
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines for people and for programs that read lines; control characters in them are escaped."""
+    sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
 
 
 def write_table(

@@ -12,7 +12,7 @@ _COLUMNS = "80"
 
 EXIT_CODES: Mapping[int, str] = {
     0: "done; for what waits for a run: the run succeeded",
-    1: "the run failed, or left no report",
+    1: "the run failed, or left no report; of storage verbs: there is nothing of that name, or something failed",
     2: "usage or configuration: nothing was started or changed",
     3: "Airflow is unreachable; try again later",
     130: "interrupted with Ctrl-C; the run goes on unless you cancelled it",

@@ -34,8 +34,8 @@ from skyferry.errors import (
     ThrottledError,
     TransferError,
 )
-from skyferry.key_order import key_bytes
-from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.key_order import in_key_order, key_bytes
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.stores.azure_api import AzureAnswerError, AzureApi, user_metadata
 from skyferry.stores.azure_requests import (
     WRITE_RIGHT,
@@ -144,16 +144,29 @@ class AzureStore:
             return
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        query = dict(_LISTING) | {"include": "metadata", "maxresults": str(_PAGE_KEYS)}
+        async for page, answer in self._pages(prefix, {}):
+            for info in _listed_all(page, answer):
+                if not start_after or key_bytes(info.key) > key_bytes(start_after):
+                    yield info
+
+    async def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
+        """As the protocol says; the blob that stands for a folder is shown as the prefix it stands for."""
+        async for page, answer in self._pages(prefix, {"delimiter": "/"}):
+            infos = _listed_all(page, answer)
+            prefixes = [Prefix(_name(element)) for element in page.iterfind("Blobs/BlobPrefix")]
+            prefixes += [Prefix(f"{info.key}/") for info in infos if info.unreadable_because]
+            for entry in in_key_order([*(info for info in infos if not info.unreadable_because), *prefixes]):
+                yield entry
+
+    async def _pages(self, prefix: str, options: Mapping[str, str]) -> AsyncIterator[tuple[ET.Element, Answer]]:
+        query = {**_LISTING, "include": "metadata", "maxresults": str(_PAGE_KEYS), **options}
         if prefix:
             query["prefix"] = prefix
         target = self._target("listing", prefix, needs=_LIST_RIGHT)
         while True:
             answer = await self.request("GET", "", "listing", needs=_LIST_RIGHT, query=query, target=target)
             page = parse_xml(answer)
-            for info in _listed_all(page, answer):
-                if not start_after or key_bytes(info.key) > key_bytes(start_after):
-                    yield info
+            yield page, answer
             token = page.findtext("NextMarker")
             if not token:
                 return
@@ -451,12 +464,16 @@ def _listed_all(page: ET.Element, answer: Answer) -> list[ObjectInfo]:
         raise ConnectionLostError(f"{answer.target} failed: the answer lacks {error}") from None
 
 
-def _listed(blob: ET.Element) -> ObjectInfo:
-    name = blob.find("Name")
+def _name(entry: ET.Element) -> str:
+    name = entry.find("Name")
     if name is None:
         raise KeyError("Name")
     # Names with characters XML cannot hold come percent-encoded.
-    key = unquote(name.text or "") if name.get("Encoded") == "true" else name.text or ""
+    return unquote(name.text or "") if name.get("Encoded") == "true" else name.text or ""
+
+
+def _listed(blob: ET.Element) -> ObjectInfo:
+    key = _name(blob)
     properties = {element.tag: element.text or "" for element in blob.iterfind("Properties/*")}
     user = {element.tag: element.text or "" for element in blob.iterfind("Metadata/*")}
     md5 = properties.get("Content-MD5") if properties.get("BlobType") in _WRITTEN_WHOLE else ""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 
 UploadToken = Mapping[str, str]
 """Where an unfinished upload is found again, in the store's own words."""
@@ -129,6 +129,12 @@ class Store(Protocol):
 
         `start_after` skips keys up to and including it where the store can; where it cannot, they are filtered out.
         Keys that are not valid Unicode come with surrogates, so that the plan can refuse them by name.
+        """
+
+    def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
+        """Yield the objects whose key starts with `prefix` and goes on without a `/`, and prefixes for all others.
+
+        In key order within a page; memory of one page. A local folder shows folders without a file, too.
         """
 
     async def stat(self, key: str) -> ObjectInfo | None:

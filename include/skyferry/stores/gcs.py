@@ -29,7 +29,8 @@ from skyferry.errors import (
     TransferError,
     UploadLostError,
 )
-from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.key_order import in_key_order
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
 from skyferry.stores.gcs_api import (
     WRITE_RIGHTS,
@@ -134,19 +135,34 @@ class GcsStore:
             await self.check_bucket()  # names are global: it may be somebody else's
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        # `startOffset` is inclusive.
+        async for page, target in self._pages(prefix, {"startOffset": start_after}, fields=""):
+            for info in _describe_all(page.get("items", ()), target):
+                if info.key != start_after:
+                    yield info
+
+    async def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
+        told: set[str] = set()  # fake-gcs-server 1.54 tells prefixes again on later pages
+        async for page, target in self._pages(prefix, {"delimiter": "/"}, fields=",prefixes"):
+            prefixes = [Prefix(str(key)) for key in page.get("prefixes", ()) if key not in told]
+            told.update(each.key for each in prefixes)
+            for entry in in_key_order([*_describe_all(page.get("items", ()), target), *prefixes]):
+                yield entry
+
+    async def _pages(
+        self, prefix: str, options: Mapping[str, str], *, fields: str
+    ) -> AsyncIterator[tuple[Mapping[str, Any], Target]]:
         target = Target(action="listing", url=self.url(prefix), needs="storage.objects.list", absent="bucket")
         query: dict[str, str | int] = {
             "prefix": prefix,
-            "startOffset": start_after,  # inclusive
+            **options,
             "maxResults": _PAGE_KEYS,
-            "fields": f"nextPageToken,items({_OBJECT_FIELDS})",
+            "fields": f"nextPageToken,items({_OBJECT_FIELDS}){fields}",
         }
         while True:
             address = self.api.address(f"/storage/v1{bucket_path(self.bucket)}/o", query)
             page = (await self.api.ask("GET", address, target)).json()
-            for info in _describe_all(page.get("items", ()), target):
-                if info.key != start_after:
-                    yield info
+            yield page, target
             token = page.get("nextPageToken")
             if not token:
                 return

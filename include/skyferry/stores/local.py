@@ -30,10 +30,12 @@ from skyferry.errors import (
     TransferError,
     UploadLostError,
 )
+from skyferry.key_order import in_key_order
 from skyferry.keys import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, is_temporary_name
-from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.stores.base import Capabilities, UploadToken
 from skyferry.stores.local_files import describe_file, is_renamed, sync_folder
+from skyferry.stores.local_moves import open_parent
 from skyferry.stores.local_upload import LocalUpload, TemporaryFile
 
 _READ_BYTES = 1024 * 1024
@@ -107,6 +109,12 @@ class LocalStore:
             for info in page:
                 if os.fsencode(info.key) > first or not first:
                     yield info
+
+    async def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
+        """As the protocol says; memory holds the entries of the folder."""
+        await self.check_bucket()
+        for entry in await self.in_thread("listing", prefix, lambda: _entries(self.root, prefix)):
+            yield entry
 
     async def stat(self, key: str) -> ObjectInfo | None:
         def look() -> ObjectInfo | None:
@@ -351,6 +359,24 @@ def walk_files(root: Path, prefix: str = "") -> Iterator[ObjectInfo]:
     A folder sorts as if its name ended in `/`: `a-b` comes before the contents of `a`, because `-` is below `/`.
     """
     yield from _walk_folder(root, "", os.fsencode(prefix))
+
+
+def _entries(root: Path, prefix: str) -> list[ObjectInfo | Prefix]:
+    """Return what one folder holds; nothing where there is none, or a symbolic link leads to it."""
+    folder_key, slash, name_begin = prefix.rpartition("/")
+    folder_key += slash
+    try:
+        with open_parent(root, f"{folder_key}any") as descriptor, os.scandir(descriptor) as found:
+            names = [(each.name, each.is_dir(follow_symlinks=False)) for each in found]
+            return in_key_order(
+                Prefix(f"{folder_key}{name}/")
+                if is_folder
+                else describe_file(folder_key + name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))
+                for name, is_folder in names
+                if name.startswith(name_begin) and not is_temporary_name(name)
+            )
+    except (FileNotFoundError, NotADirectoryError, KeyRefusedError):
+        return []
 
 
 def _walk_folder(folder: Path, folder_key: str, prefix: bytes) -> Iterator[ObjectInfo]:

@@ -32,7 +32,8 @@ from skyferry.errors import (
     TransferError,
     UploadLostError,
 )
-from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
+from skyferry.key_order import in_key_order
+from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.stores.base import Capabilities, UploadToken
 from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
@@ -141,17 +142,25 @@ class S3Store:
                 self.fail(error, "creating", "", needs="s3:CreateBucket")
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        async for page, answer in self._pages(prefix, {"start-after": start_after} if start_after else _NOTHING):
+            for info in _from_listing(page, answer):
+                yield info
+
+    async def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
+        async for page, answer in self._pages(prefix, {"delimiter": "/"}):
+            for entry in in_key_order([*_from_listing(page, answer), *_prefixes(page)]):
+                yield entry
+
+    async def _pages(self, prefix: str, options: Mapping[str, str]) -> AsyncIterator[tuple[ET.Element, Answer]]:
         # Without the encoding, keys with control characters would break the XML.
-        query = {"list-type": "2", "encoding-type": "url"}
-        query |= {name: value for name, value in (("prefix", prefix), ("start-after", start_after)) if value}
+        query = {"list-type": "2", "encoding-type": "url", **({"prefix": prefix} if prefix else {}), **options}
         while True:
             try:
                 answer = await self.api.ask("GET", "", self.target("listing", prefix, "s3:ListBucket"), query=query)
             except S3AnswerError as error:
                 self.fail(error, "listing", prefix, needs="s3:ListBucket")
             page = parse_xml(answer)
-            for info in _from_listing(page, answer):
-                yield info
+            yield page, answer
             token = page.findtext("NextContinuationToken")
             if not token:
                 return
@@ -429,13 +438,23 @@ def _from_listing(page: ET.Element, answer: Answer) -> list[ObjectInfo]:
         raise ConnectionLostError(f"{answer.target} failed: the answer lacks {error}") from None
 
 
+def _prefixes(page: ET.Element) -> list[Prefix]:
+    is_encoded = page.findtext("EncodingType") == "url"
+    keys = [element.text or "" for element in page.iterfind("CommonPrefixes/Prefix")]
+    return [Prefix(_decoded(key) if is_encoded else key) for key in keys]
+
+
+def _decoded(key: str) -> str:
+    return urllib.parse.unquote_plus(key, errors="surrogateescape")
+
+
 def _listed(entry: ET.Element, *, is_encoded: bool) -> ObjectInfo:
     fields = {element.tag: element.text or "" for element in entry}
     etag = unquoted(fields.get("ETag", ""))
     modified = fields.get("LastModified")
     key = fields["Key"]
     return ObjectInfo(
-        key=urllib.parse.unquote_plus(key, errors="surrogateescape") if is_encoded else key,
+        key=_decoded(key) if is_encoded else key,
         size_bytes=int(fields["Size"]),
         etag=etag,
         modified_at=datetime.fromisoformat(modified) if modified else None,

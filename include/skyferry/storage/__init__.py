@@ -1,0 +1,13 @@
+"""Storage verbs for programs: list, read, write and remove objects with the promises of a transfer.
+
+    async with Storage() as storage:
+        async for entry in storage.ls("s3://shop-exports/orders/"):
+            print(entry.url)
+
+The command line has the same verbs, `transfer ls` and so on.
+"""
+
+from skyferry.storage.listing import EVERYTHING, Entry, Wanted
+from skyferry.storage.session import Storage, Usage
+
+__all__ = ["EVERYTHING", "Entry", "Storage", "Usage", "Wanted"]
