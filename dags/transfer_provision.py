@@ -12,7 +12,7 @@ from operators.transfer_provision import (
     ROUTE_PARAM,
     ProvisionRouteOperator,
 )
-from route_dags.dag_settings import dag_settings
+from route_dags.dag_settings import dag_settings, retry_settings
 
 _DOC = """
 Buckets, containers, queues and notifications of a route: what is missing is created, what others have is left as it is.
@@ -40,4 +40,4 @@ with DAG(
     },
     **dag_settings(),
 ) as dag:
-    ProvisionRouteOperator(task_id="provision", retries=0)
+    ProvisionRouteOperator(task_id="provision", **retry_settings())

@@ -296,11 +296,13 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
         "audit",
         "consume__orders",
         "maintenance",
+        "provision",
         "transfer",
     ]
     assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == [
         "audit",
         "maintenance",
+        "provision",
         "transfer",
         "transfer__a",
     ]
