@@ -39,7 +39,7 @@ print(json.dumps({"cpu_seconds": cpu_seconds, "dags": sorted(bag.dags), "new": s
 """
 
 
-ALWAYS = ("audit", "maintenance")
+ALWAYS = ("audit", "maintenance", "provision")
 """The DAGs that are there whatever the routes are, beside `transfer`."""
 
 
@@ -122,7 +122,7 @@ def test_a_route_s_values_are_the_defaults_of_its_form(dag_bag):
 
 def test_parsing_imports_no_client_of_a_store():
     new = parse_in_a_fresh_process()["new"]
-    heavy = {"boto3", "botocore", "aiobotocore", "azure", "google", "aiohttp", "obstore", "pandas", "rich"}
+    heavy = {"boto3", "botocore", "aiobotocore", "azure", "google", "aiohttp", "obstore", "pandas", "pycurl", "rich"}
     assert [name for name in new if name.split(".")[0] in heavy] == []
     working = [f"skyferry.{name}" for name in ("stages", "plan", "stores.s3", "stores.azure", "stores.gcs")]
     assert [name for name in new if name in working] == []
@@ -141,10 +141,11 @@ def test_a_worker_builds_only_the_dag_it_runs(tmp_path):
     assert parse_in_a_fresh_process(config, "transfer__two")["dags"] == [
         "audit",
         "maintenance",
+        "provision",
         "transfer",
         "transfer__two",
     ]
-    assert parse_in_a_fresh_process(config, "transfer")["dags"] == ["audit", "maintenance", "transfer"]
+    assert parse_in_a_fresh_process(config, "transfer")["dags"] == [*ALWAYS, "transfer"]
 
 
 BAD_ROUTES = {
@@ -295,11 +296,13 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
         "audit",
         "consume__orders",
         "maintenance",
+        "provision",
         "transfer",
     ]
     assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == [
         "audit",
         "maintenance",
+        "provision",
         "transfer",
         "transfer__a",
     ]
