@@ -125,12 +125,16 @@ bench-events: install ## Measure seconds from put to commit of event-driven rout
 	$(PY) -m bench.events $(ARGS)
 
 .PHONY: bench-history
-bench-history: install ## Measure the statistics of 10,000 runs: seconds and memory, with and without a cache
+bench-history: install ## Measure the statistics of up to 10,000 runs: seconds and memory, with and without a cache
 	$(PY) -m bench.history $(ARGS)
 
 .PHONY: bench-resume
 bench-resume: install ## Measure what is sent again when a worker is killed in the middle of 1 GiB
 	$(PY) -m bench.resume $(ARGS)
+
+.PHONY: bench-celery
+bench-celery: install ## Measure two Celery workers over one, and 1, 10 and 100 routes on Postgres (half an hour)
+	$(PY) -m bench.cluster $(ARGS)
 
 # The rivals have an environment of their own, because `make install` removes from .venv what its locks do not name.
 $(BENCH_STAMP): | $(PYTHON_STAMP)

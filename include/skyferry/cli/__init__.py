@@ -18,12 +18,13 @@ from skyferry.cli.clean import clean
 from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
+from skyferry.cli.provision import deprovision, policy, provision
 from skyferry.cli.reading_verbs import cat, du, find, ls, stat
 from skyferry.cli.request_options import takes_request
 from skyferry.cli.run import INTERRUPTED, AsJson, Unpause, Wait, run
 from skyferry.cli.statistic import statistic
 from skyferry.cli.status import status
-from skyferry.errors import AirflowUnreachableError, TransferError
+from skyferry.errors import AirflowUnreachableError, TransferError, UnknownRunError
 
 USAGE_ERROR = 2
 UNREACHABLE = 3
@@ -49,6 +50,9 @@ app.command("demo-files", epilog="Example: transfer demo-files exchange/Watch --
 
 app.command(epilog="Example: transfer audit manual__2026-11-21 --readback")(audit)
 app.command(epilog="Example: transfer clean --older-than 3d --dry-run")(clean)
+app.command(epilog="Example: transfer provision --id orders_as_they_come --dry-run")(provision)
+app.command(epilog="Example: transfer deprovision --id orders_as_they_come --dry-run")(deprovision)
+app.command(epilog="Example: transfer policy --id orders_to_lake")(policy)
 
 app.command(epilog="Example: transfer ls s3://shop-exports/orders/")(ls)
 app.command(epilog="Example: transfer stat s3://shop-exports/orders/2026/may.csv")(stat)
@@ -64,6 +68,9 @@ def main() -> None:
     except AirflowUnreachableError as error:
         say(str(error))
         sys.exit(UNREACHABLE)
+    except UnknownRunError as error:
+        say(str(error) if error.hint else f"{error}; see: transfer status")
+        sys.exit(USAGE_ERROR)
     except TransferError as error:
         say(str(error))
         sys.exit(USAGE_ERROR)
