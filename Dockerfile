@@ -21,6 +21,7 @@ RUN sed -n '/^uv==/,/^ *#/p' requirements-dev.txt > /tmp/uv.txt \
 FROM packages AS application
 COPY pyproject.toml ./
 COPY include include
+COPY plugins/airflow_bridge plugins/airflow_bridge
 RUN uv pip install --python .venv/bin/python --no-cache --no-deps --no-build-isolation --compile-bytecode --editable .
 COPY dags dags
 COPY plugins plugins
