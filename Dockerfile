@@ -21,10 +21,10 @@ RUN sed -n '/^uv==/,/^ *#/p' requirements-dev.txt > /tmp/uv.txt \
 FROM packages AS application
 COPY pyproject.toml ./
 COPY include include
-COPY plugins/airflow_bridge plugins/airflow_bridge
+# Before the installation, which registers the packages it finds.
+COPY plugins plugins
 RUN uv pip install --python .venv/bin/python --no-cache --no-deps --no-build-isolation --compile-bytecode --editable .
 COPY dags dags
-COPY plugins plugins
 
 # The charts of the Transfers page; nothing of Node is in the image.
 FROM node:22.21.1-bookworm-slim AS page

@@ -144,6 +144,10 @@ $(BENCH_STAMP): | $(PYTHON_STAMP)
 test: install ## Run the tests (ARGS="-k manifest -x" for some of them)
 	$(PY) -m pytest $(ARGS)
 
+.PHONY: test-celery
+test-celery: install ## Kill one of two Celery workers in the middle of a transfer (needs postgres and redis-server)
+	$(PY) -m pytest tests/celery $(ARGS)
+
 .PHONY: check
 check: check-code check-generated check-compose check-lock ## Run every check that is not a test
 

@@ -31,7 +31,7 @@ from bench.event_latency import Copied, put_and_wait, summary_of
 from bench.event_stack import NEVER, EventStack, event_stack, tell_queue
 from bench.event_throughput import throughputs
 from bench.memory import RESULTS
-from stack.environment import read_settings
+from stack.environment import airflow_settings
 
 BUCKET, CONTAINER, QUEUE = "bench-in", "bench-out", "bench-events"
 _SETTINGS = (
@@ -141,7 +141,7 @@ def _make_places(stack: EventStack) -> None:
 
 
 def _machine() -> dict[str, Any]:
-    settings = {name: value for name, value in read_settings().items() if name.startswith(_SETTINGS)}
+    settings = {name: value for name, value in airflow_settings().items() if name.startswith(_SETTINGS)}
     return {
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -1,8 +1,9 @@
-"""Plans so many keys against as many on the slow sink, with listings that are read ahead and with plain ones.
+"""Plans so many keys against as many on the slow sink, with listings read in shards, read ahead, and plain.
 
-    python -m bench.listing_case KEYS DELAY_SECONDS
+    python -m bench.listing_case KEYS DELAY_SECONDS [KEYS_PER_PREFIX]
 
 Both sides hold the same objects, so the plan reads both listings and writes only its totals and the skipped keys.
+Without KEYS_PER_PREFIX all keys are on one level, and there is nothing to make shards of.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from unittest.mock import patch
 
 from bench.engine_case import DirectStores
 from bench.grounds import Grounds, ask_sink
-from skyferry import key_order
+from skyferry import ordered_listing
+from skyferry.attempts import Attempts
+from skyferry.listing_pages import ResumedListing
 from skyferry.objects import ObjectInfo
 from skyferry.request import request_from_conf
 from skyferry.stages import Run, plan_transfer
+from skyferry.stores.base import Store
 from skyferry.urls import parse_location
 
 _PREFIX = "objects/"
@@ -31,6 +36,11 @@ async def plain(listing: AsyncIterator[ObjectInfo]) -> AsyncGenerator[ObjectInfo
     """Yield a listing as it comes."""
     async for info in listing:
         yield info
+
+
+def in_one(store: Store, prefix: str, *, attempts: Attempts) -> ResumedListing:
+    """Return a listing that is not made of several."""
+    return ResumedListing(store, prefix, attempts)
 
 
 def plan_seconds(endpoint: str, folder: Path) -> tuple[float, float]:
@@ -53,19 +63,24 @@ def plan_seconds(endpoint: str, folder: Path) -> tuple[float, float]:
 def main() -> None:
     """Let both kinds take turns and print the seconds of each plan, wall and processor."""
     keys, delay_seconds = int(sys.argv[1]), float(sys.argv[2])
-    told: dict[str, list[tuple[float, float]]] = {"read_ahead": [], "plain": []}
+    keys_per_prefix = int(sys.argv[3]) if len(sys.argv) > 3 else keys
+    told: dict[str, list[tuple[float, float]]] = {name: [] for name in ("sharded", "read_ahead", "plain")}
     with (
         tempfile.TemporaryDirectory(prefix="skyferry-bench-") as folder,
         Grounds(Path(folder), delay_seconds=delay_seconds) as grounds,
     ):
         ground = grounds.slow_sink()
         for bucket in ("source", "destination"):
-            ask_sink(ground, "fill", bucket=bucket, prefix=_PREFIX, count=keys, size_bytes=16)
-        read_ahead = key_order._read_ahead
+            for start in range(0, keys, keys_per_prefix):
+                prefix = _PREFIX if keys_per_prefix == keys else f"{_PREFIX}{start:08d}/"
+                ask_sink(ground, "fill", bucket=bucket, prefix=prefix, count=keys_per_prefix, size_bytes=16)
+        url = ground.place.endpoints["s3"]
         for _ in range(_TURNS):
-            for name, kind in (("read_ahead", read_ahead), ("plain", plain)):
-                key_order._read_ahead = kind
-                told[name].append(plan_seconds(ground.place.endpoints["s3"], Path(folder)))
+            told["sharded"].append(plan_seconds(url, Path(folder)))
+            with patch.object(ordered_listing, "list_in_shards", in_one):
+                told["read_ahead"].append(plan_seconds(url, Path(folder)))
+                with patch.object(ordered_listing, "_read_ahead", plain):
+                    told["plain"].append(plan_seconds(url, Path(folder)))
     print(json.dumps({"keys": keys, "delay_seconds": delay_seconds, "wall_and_cpu_seconds": told}))
 
 

@@ -5,5 +5,5 @@
 `stack.components`, so what the tests run is what the stack runs.
 
 Everything listens on 127.0.0.1 only, and every credential is a published development one: this is not a deployment.
-docker-compose.yaml has the production shape and shares `airflow.env` and the Airflow commands with this package.
+docker-compose.yaml has the production shape, with the same settings (`*.env`) and Airflow commands.
 """

@@ -20,6 +20,8 @@ AIRFLOW_COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+# The same of a Celery worker, of which the local stack has none; without_* spares workers talk they do not need.
+CELERY_WORKER_COMMAND: Final = ("celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from stack.components import component
 from stack.layout import ROOT, STATE_VARIABLE, Layout
 
-SETTINGS: Final = Path(__file__).parent / "airflow.env"
+_SETTINGS: Final = Path(__file__).parent
 USER: Final = "admin"
 PASSWORD: Final = "admin"  # noqa: S105 - the development login, printed by `make up`
 AZURITE_ACCOUNT: Final = "devstoreaccount1"
@@ -27,7 +27,12 @@ AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4
 _SECRETS_FILE: Final = "secrets.json"
 
 
-def read_settings(file: Path = SETTINGS) -> dict[str, str]:
+def airflow_settings(executor: Literal["local", "celery"] = "local") -> dict[str, str]:
+    """The settings of Airflow that hold everywhere, and those that go with an executor."""
+    return {**read_settings(_SETTINGS / "airflow.env"), **read_settings(_SETTINGS / f"{executor}.env")}
+
+
+def read_settings(file: Path) -> dict[str, str]:
     """The settings of an env file, read the way Docker reads one: NAME=VALUE, no quotes, `#` lines are comments."""
     lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
@@ -43,7 +48,7 @@ def stack_environment(layout: Layout, inherited: Mapping[str, str] = os.environ)
         inherited: Read for the lists that are extended rather than replaced (PATH, NO_PROXY).
     """
     return {
-        **read_settings(),
+        **airflow_settings(),
         **_airflow_places(layout),
         **_signing_secrets(layout.state),
         **connections(layout),

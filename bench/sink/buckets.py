@@ -108,6 +108,20 @@ class Bucket:
             found.append(self._objects[key])
         return found, ""
 
+    def level(self, prefix: str, *, after: str, max_keys: int) -> tuple[list[StoredObject | str], str]:
+        """Return what is directly below a prefix, as objects and as prefixes that end in `/`, like `page`."""
+        found: list[StoredObject | str] = []
+        last = after
+        while len(found) < max_keys:
+            # Behind a prefix comes the first key that does not begin with it; the sink's keys are ASCII.
+            page, _ = self.page(prefix, after=f"{last}\x7f" if last.endswith("/") else last, max_keys=1)
+            if not page:
+                return found, ""
+            head, slash, _ = page[0].key.removeprefix(prefix).partition("/")
+            last = f"{prefix}{head}{slash}"
+            found.append(last if slash else page[0])
+        return found, last
+
 
 class Buckets:
     """All buckets of the sink; one that nobody filled is empty.

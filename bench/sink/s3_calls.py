@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -60,14 +61,11 @@ class S3Calls:
         query = request.query
         after = query.get("continuation-token") or query.get("start-after") or query.get("marker", "")
         max_keys = int(query.get("max-keys", 1000))
-        found, last = self._buckets.bucket(bucket).page(query.get("prefix", ""), after=after, max_keys=max_keys)
+        wanted = self._buckets.bucket(bucket)
+        list_page = wanted.level if query.get("delimiter") == "/" else wanted.page
+        found, last = list_page(query.get("prefix", ""), after=after, max_keys=max_keys)
         is_quoted = query.get("encoding-type") == "url"
-        entries = "".join(
-            f"<Contents><Key>{quote(one.key) if is_quoted else escape(one.key)}</Key>"
-            f"<LastModified>{LAST_MODIFIED_ISO}</LastModified><ETag>&quot;{one.etag}&quot;</ETag>"
-            f"<Size>{one.size_bytes}</Size><StorageClass>STANDARD</StorageClass></Contents>"
-            for one in found
-        )
+        entries = "".join(_entry(one, quote if is_quoted else escape) for one in found)
         more = f"<NextContinuationToken>{last}</NextContinuationToken><NextMarker>{last}</NextMarker>" if last else ""
         body = (
             f'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -142,6 +140,16 @@ class S3Calls:
         self._buckets.bucket(metadata["bucket"]).put(stored)
         body = f"<CompleteMultipartUploadResult><ETag>&quot;{stored.etag}&quot;</ETag></CompleteMultipartUploadResult>"
         return Answer(headers=_XML, body=body.encode())
+
+
+def _entry(one: StoredObject | str, as_text: Callable[[str], str]) -> str:
+    if isinstance(one, str):
+        return f"<CommonPrefixes><Prefix>{as_text(one)}</Prefix></CommonPrefixes>"
+    return (
+        f"<Contents><Key>{as_text(one.key)}</Key>"
+        f"<LastModified>{LAST_MODIFIED_ISO}</LastModified><ETag>&quot;{one.etag}&quot;</ETag>"
+        f"<Size>{one.size_bytes}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+    )
 
 
 def _metadata(request: Request) -> dict[str, str]:

@@ -23,10 +23,11 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.evidence import Comparer
-from skyferry.key_order import key_bytes, list_in_key_order
+from skyferry.key_order import key_bytes
 from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, map_key
 from skyferry.object_transfer import SMALL_OBJECT_BYTES, part_size_bytes
 from skyferry.objects import ObjectInfo
+from skyferry.ordered_listing import list_in_key_order
 from skyferry.ordered_work import map_in_order
 from skyferry.records import Action, PlannedObject
 from skyferry.refusals import ARCHIVED, CONFLICT, LANDS_IN_SOURCE, NOT_AN_OBJECT, refusal_of

@@ -41,6 +41,16 @@ class QueueGroup:
         return tuple(route.id for route in self.routes)
 
     @property
+    def worker_queue(self) -> str:
+        """The Celery queue of its tasks; empty for the default one."""
+        return self.routes[0].worker_queue
+
+    @property
+    def pool(self) -> str:
+        """The pool of its consumers; empty for the default one."""
+        return self.routes[0].pool
+
+    @property
     def schedule(self) -> str | None:
         """When the queue is consumed."""
         return self.routes[0].schedule
@@ -112,6 +122,8 @@ def _shared_values(route: Route) -> dict[str, object]:
     assert detect is not None
     values: dict[str, object] = {f"detect.{name}": value for name, value in detect.model_dump().items()}
     values["detect.conn_id"] = route.queue_conn_id
+    values["queue"] = route.worker_queue
+    values["pool"] = route.pool
     values["schedule"] = route.schedule or "none"
     values["backstop"] = route.backstop if route.schedule == EVENT else ""
     return values

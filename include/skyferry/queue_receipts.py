@@ -69,7 +69,8 @@ class ReceiptChoice:
     """
 
     def __init__(self) -> None:
-        # An empty name: in memory up to SQLite's cache size, then in a file that is already deleted, see key_order.py.
+        # An empty name: in memory up to SQLite's cache size, then in a file that is already deleted, as in
+        # ordered_listing.py.
         self._database = sqlite3.connect("")
         self._database.executescript(_SCHEMA)
         self._count = 0

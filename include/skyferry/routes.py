@@ -59,6 +59,8 @@ _URL_RULE = (
     "a URL such as s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or file:///folder, or file:./folder"
     " (below the project folder)"
 )
+_NAME_RULE = "1 to 200 letters, digits, _, - and ., or nothing"
+_NAME_PATTERN = r"^[A-Za-z0-9_.-]{0,200}$"
 _FOLDER_RULE = "a local folder: file:./folder (below the project folder) or file:///folder"
 _FOLDER_PATTERN = r"^(file:\./[^?#]*|file:///[^?#]*)?$"
 _MODEL = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -329,6 +331,25 @@ class Route(BaseModel):
         default_factory=RouteLimits,
         title="Limits",
         description="How much is done at the same time, how fast, and in one run.",
+    )
+    worker_queue: str = Field(
+        default="",
+        alias="queue",
+        title="Worker queue",
+        description="Workers that take all tasks of the route: those that listen to this queue of the CeleryExecutor."
+        " Empty for Airflow's default queue.",
+        examples=["on_premises"],
+        pattern=_NAME_PATTERN,
+        json_schema_extra={"expected": _NAME_RULE},
+    )
+    pool: str = Field(
+        default="",
+        title="Pool",
+        description="The Airflow pool whose slots the tasks that use the stores take, so that all routes with this pool"
+        " together run no more of them than it has. Empty for Airflow's default pool.",
+        examples=["shop_bucket"],
+        pattern=_NAME_PATTERN,
+        json_schema_extra={"expected": _NAME_RULE},
     )
     then: tuple[Then, ...] = Field(
         default=(),

@@ -8,7 +8,7 @@ from airflow_bridge.arrival_assets import arrival_links
 from operators.consumption_report import ReportConsumptionOperator
 from operators.transfer_consume import ConsumeQueueOperator
 from operators.transfer_stage import REPORT_TASK_ID
-from route_dags.dag_settings import dag_settings, retry_settings
+from route_dags.dag_settings import dag_settings, pool_settings, retry_settings, worker_settings
 from route_dags.dag_starts import start_of_consumption
 from route_dags.then_tasks import follow_with_steps
 from skyferry.queue_groups import QueueGroup
@@ -33,6 +33,7 @@ def build_consume_dag(dag_id: str, queue: QueueGroup) -> DAG:
         max_active_runs=1,
         tags=["skyferry", "queue"],
         **dag_settings(),
+        **worker_settings(queue.worker_queue),
     ) as dag:
         consume = ConsumeQueueOperator.partial(
             task_id=CONSUME_TASK_ID,
@@ -41,6 +42,7 @@ def build_consume_dag(dag_id: str, queue: QueueGroup) -> DAG:
             queue_conn_id=queue.conn_id,
             consumers=queue.detect.consumers,
             options=queue.detect.consume_options(),
+            **pool_settings(queue.pool),
             **retry_settings(),
         ).expand(slot=list(range(queue.detect.consumers)))
         report = ReportConsumptionOperator(

@@ -27,6 +27,16 @@ def retry_settings() -> dict[str, Any]:
     return {"retries": _retries(), "retry_delay": _RETRY_DELAY, "retry_policy": TransferRetryPolicy()}
 
 
+def worker_settings(worker_queue: str) -> dict[str, Any]:
+    """Return the arguments of a DAG whose tasks are for the workers of a queue; none for Airflow's default queue."""
+    return {"default_args": {"queue": worker_queue}} if worker_queue else {}
+
+
+def pool_settings(pool: str) -> dict[str, Any]:
+    """Return the arguments of a task that takes a slot of a pool; none for Airflow's default pool."""
+    return {"pool": pool} if pool else {}
+
+
 def _retries() -> int:
     """Return how often Airflow runs a failed task again; 0 suits `airflow dags test` in CI."""
     return int(os.environ.get(RETRIES_VARIABLE, _DEFAULT_RETRIES))

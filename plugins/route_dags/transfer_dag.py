@@ -13,7 +13,7 @@ from operators.transfer_copy import BATCH_NAME_VARIABLE, CopyBatchOperator
 from operators.transfer_plan import PlanTransferOperator
 from operators.transfer_report import ReportTransferOperator
 from operators.transfer_stage import COPY_TASK_ID, PLAN_TASK_ID, REPORT_TASK_ID
-from route_dags.dag_settings import dag_settings, retry_settings
+from route_dags.dag_settings import dag_settings, pool_settings, retry_settings, worker_settings
 from route_dags.dag_starts import NOT_BY_ITSELF, DagStart
 from route_dags.then_tasks import follow_with_steps
 from skyferry.errors import TransferError
@@ -66,6 +66,7 @@ def build_transfer_dag(
     """
     retries = retry_settings()
     route_id = route.id if route else None
+    pool = pool_settings(route.pool if route else "")
     with TransferDag(
         dag_id,
         description=description,
@@ -75,12 +76,14 @@ def build_transfer_dag(
         params=dict(params),
         tags=list(tags),
         **dag_settings(),
+        **worker_settings(route.worker_queue if route else ""),
     ) as dag:
-        plan = PlanTransferOperator(task_id=PLAN_TASK_ID, route_id=route_id, **retries)
+        plan = PlanTransferOperator(task_id=PLAN_TASK_ID, route_id=route_id, **pool, **retries)
         copy = CopyBatchOperator.partial(
             task_id=COPY_TASK_ID,
             route_id=route_id,
             map_index_template="{{ %s }}" % BATCH_NAME_VARIABLE,  # noqa: UP031 - braces are Jinja's here
+            **pool,
             **retries,
         ).expand(batch=plan.output)
         report = ReportTransferOperator(

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from skyferry import sharded_listing
+from skyferry.attempts import Attempts
 from skyferry.checksums import digest
 from skyferry.errors import (
     AccessDeniedError,
@@ -447,6 +449,24 @@ async def test_listing_has_every_key_below_its_prefix_in_order_over_pages(
     assert sorted(await subject.keys("", "a/n107")) == ["a/n108", "a/n109", "a0", "ab", "b/x"]
     assert sorted(await subject.keys("a/", "a/n107")) == ["a/n108", "a/n109"]
     assert sorted(await subject.keys("a/", "a/n1075")) == ["a/n108", "a/n109"]
+
+
+async def test_a_long_listing_in_shards_is_the_plain_listing(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not subject.store.capabilities.lists_in_key_order:
+        pytest.skip("its listings are not made of several")
+    monkeypatch.setattr("skyferry.stores.gcs._PAGE_KEYS", 20)
+    monkeypatch.setattr(sharded_listing, "PLAIN_OBJECTS", 5)
+    monkeypatch.setattr(sharded_listing, "MIN_OBJECTS_PER_SHARD", 1)
+    names = [
+        f"{folder}/{number}" for folder in ("a", "a b", "a+b", "a%2Fb", "b/c", "b/d", "\u00e9") for number in range(8)
+    ]
+    keys = sorted([*names, "0", "a-b", "a.b", "a0", "bb", "z"], key=str.encode)
+    for start in range(0, len(keys), 20):
+        await asyncio.gather(*(subject.put(key, b"x") for key in keys[start : start + 20]))
+    listing = sharded_listing.list_in_shards(subject.store, "", attempts=Attempts())
+    assert [info.key async for info in listing] == keys
+    below = sharded_listing.list_in_shards(subject.store, "b/", attempts=Attempts())
+    assert [info.key async for info in below] == [key for key in keys if key.startswith("b/")]
 
 
 async def test_a_level_has_objects_and_prefixes_each_once_over_pages(

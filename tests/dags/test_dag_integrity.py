@@ -305,6 +305,26 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
     ]
 
 
+def test_the_tasks_of_a_route_are_for_its_workers_and_those_that_use_stores_take_slots_of_its_pool(
+    tmp_path, monkeypatch
+):
+    placed = "queue: on_premises\npool: shop_bucket\nthen: [{kind: trigger_dag, dag_id: next}]\n"
+    dags = dags_of(
+        tmp_path,
+        monkeypatch,
+        plain=S3_TO_GCS,
+        listed=FOLDER_TO_S3 + 'schedule: "@continuous"\n' + FILES + placed,
+        fed=S3_TO_GCS + "schedule: event\n" + EVENTS + placed,
+    )
+    consumption = next(dag for dag_id, dag in dags.items() if dag_id.startswith("consume__"))
+    for dag, users in ((dags["transfer__listed"], {"plan", "copy"}), (consumption, {"consume"})):
+        assert {task.queue for task in dag.tasks} == {"on_premises"}
+        assert {task.task_id for task in dag.tasks if task.pool == "shop_bucket"} == users
+        assert {task.pool for task in dag.tasks} == {"shop_bucket", "default_pool"}
+    for task in [*dags["transfer__plain"].tasks, *dags["transfer"].tasks]:
+        assert (task.queue, task.pool) == ("default", "default_pool")
+
+
 def test_a_hundred_routes_that_run_by_themselves_are_parsed(tmp_path):
     config = write_routes(tmp_path / "config", ["one"])
     kinds = [OBJECTS + "schedule: event\n", OBJECTS + "schedule: '@continuous'\n", EVENTS + "schedule: event\n"]

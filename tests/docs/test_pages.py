@@ -21,7 +21,7 @@ CODE_SUFFIXES = {".py", ".yaml", ".toml", ".env", ".in", ".sh"}
 FOREIGN_NAMES = {
     "key_secret_name", "credential_config_file", "impersonation_chain", "config_kwargs", "client_secret", "try_number",
     "object_store", "dag_run.conf", "QueuedForUpload", "AIRFLOW__METRICS__OTEL_ON", "s3_to_az",
-    "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG",
+    "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG", "task_instances_without_heartbeats_killed",
 }  # fmt: skip
 # Other names of classes in code spans are the vendors' (`PutObject`).
 OUR_KIND_OF_CLASS = re.compile(

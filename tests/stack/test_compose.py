@@ -2,12 +2,15 @@
 
 import importlib.metadata
 import json
+import os
 import re
+import subprocess
 
 import pytest
 import yaml
 
-from stack.components import AIRFLOW_COMMANDS, AZURITE, STACK
+from stack.components import AIRFLOW_COMMANDS, AZURITE, CELERY_WORKER_COMMAND, STACK
+from stack.environment import airflow_settings
 from stack.layout import ROOT
 
 
@@ -25,14 +28,44 @@ def test_the_airflow_commands_are_those_of_the_local_stack(compose):
 def test_the_settings_are_those_of_the_local_stack(compose):
     for name in [*AIRFLOW_COMMANDS, "init"]:
         service = compose["services"][name]
-        assert service["env_file"][0] == "stack/airflow.env"
-        # A setting repeated here would win over the shared file, and the two could drift apart.
-        shared = (ROOT / "stack" / "airflow.env").read_text()
-        assert not [setting for setting in service["environment"] if f"\n{setting}=" in shared]
+        assert service["env_file"][:2] == ["stack/airflow.env", "stack/${SKYFERRY_EXECUTOR:-local}.env"]
+        # A setting repeated here would win over the shared files, and they could drift apart.
+        shared = airflow_settings("local") | airflow_settings("celery")
+        assert not shared.keys() & service["environment"].keys()
+
+
+def test_the_profile_celery_adds_workers_and_their_broker(compose):
+    services = compose["services"]
+    assert {name for name, service in services.items() if service.get("profiles") == ["celery"]} == {"worker", "redis"}
+    worker = services["worker"]
+    assert worker["command"] == ["airflow", *CELERY_WORKER_COMMAND]
+    assert worker["env_file"] == services["scheduler"]["env_file"]
+    assert worker["environment"] == services["api-server"]["environment"]
+    assert worker["depends_on"]["redis"] == {"condition": "service_healthy"}
+    assert "@redis:6379/" in worker["environment"]["AIRFLOW__CELERY__BROKER_URL"]
+    assert "ports" not in services["redis"]
+
+
+def test_no_other_executor_is_taken_for_one_of_the_two():
+    # A name that is none of these names a file that is not there, and Compose starts nothing.
+    assert {file.stem for file in (ROOT / "stack").glob("*.env")} == {"airflow", "local", "celery"}
+
+
+@pytest.mark.parametrize(("password", "starts"), [("", False), ("secret", True)])
+def test_redis_does_not_start_without_a_password(compose, password, starts, tmp_path):
+    shell, option, script = compose["services"]["redis"]["command"]
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\necho started $*\n")
+    program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDISCLI_AUTH": password}
+    command = [shell, option, script.replace("$$", "$")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0, done.stdout.endswith("--requirepass secret\n")) == (starts, starts)
+    assert starts or "REDIS_PASSWORD" in done.stderr
 
 
 def test_every_airflow_process_has_a_health_check_and_waits_for_the_database(compose):
-    for name in AIRFLOW_COMMANDS:
+    for name in [*AIRFLOW_COMMANDS, "worker"]:
         service = compose["services"][name]
         assert service["healthcheck"]["test"]
         assert service["depends_on"]["init"] == {"condition": "service_completed_successfully"}
@@ -47,7 +80,7 @@ def test_no_secret_has_a_value_or_a_default(compose):
 
 
 def test_the_example_names_every_required_variable(compose):
-    required = set(re.findall(r"\$\{([A-Z_]+):\?", (ROOT / "docker-compose.yaml").read_text()))
+    required = set(re.findall(r"(?<!\$)\$\{([A-Z_]+):\?", (ROOT / "docker-compose.yaml").read_text()))
     offered = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert required == offered
 

@@ -12,7 +12,7 @@ import yaml
 
 from skyferry.history.airflow_access import find_access
 from stack.components import STACK
-from stack.environment import export_lines, read_settings, stack_environment, write_login
+from stack.environment import airflow_settings, export_lines, stack_environment, write_login
 from stack.layout import Layout
 
 
@@ -66,12 +66,14 @@ def test_search_paths_are_extended_once(layout):
     assert (twice["PATH"], twice["NO_PROXY"]) == (once["PATH"], once["NO_PROXY"])
 
 
-def test_airflow_knows_every_setting():
+@pytest.mark.parametrize("executor", ["local", "celery"])
+def test_airflow_knows_every_setting(executor):
     # Read from the installed files: importing Airflow takes seconds and would settle its configuration for other tests.
     airflow = Path(find_spec("airflow").origin).parent
-    provider = runpy.run_path(str(airflow / "providers/openlineage/get_provider_info.py"))
     known = yaml.safe_load((airflow / "config_templates/config.yml").read_text())
-    known |= provider["get_provider_info"]()["config"]
-    for name in read_settings():
+    for provider in ("openlineage", "celery"):
+        told = runpy.run_path(str(airflow / "providers" / provider / "get_provider_info.py"))
+        known |= told["get_provider_info"]()["config"]
+    for name in airflow_settings(executor):
         _, section, option = name.lower().split("__", 2)
         assert option in known[section]["options"], name

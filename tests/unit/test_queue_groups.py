@@ -80,9 +80,13 @@ def test_a_route_that_says_something_else_about_the_queue_is_left_out(
             "schedule: event\nbackstop: '@daily'\n",
             'b.yaml:6: backstop is "@daily" here and "@hourly" in a.yaml',
         ),
+        ("queue: one\n", "queue: two\n", 'b.yaml:5: queue is "two" here and "one" in a.yaml'),
+        ("pool: one\n", "", 'b.yaml:1: pool is "" here and "one" in a.yaml'),
     ],
 )
-def test_so_is_one_that_is_to_run_at_other_times(tmp_path: Path, there: str, here: str, expected: str) -> None:
+def test_so_is_one_that_is_to_run_at_other_times_or_elsewhere(
+    tmp_path: Path, there: str, here: str, expected: str
+) -> None:
     routes, problems = loaded(tmp_path, a=route("a", rest=there), b=route("b", rest=here))
     assert [one.id for one in routes] == ["a"]
     assert problems[0].startswith(expected)

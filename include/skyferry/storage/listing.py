@@ -8,9 +8,9 @@ from datetime import datetime
 
 from skyferry.attempts import Attempts
 from skyferry.errors import KeyRefusedError, RetryableError, SourceMissingError
-from skyferry.key_order import list_in_key_order
 from skyferry.object_filter import ObjectFilter
 from skyferry.objects import ObjectInfo, Prefix
+from skyferry.ordered_listing import list_in_key_order
 from skyferry.selection import Selection
 from skyferry.storage.targets import Target
 from skyferry.stores.base import Store

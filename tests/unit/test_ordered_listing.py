@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from skyferry import attempts as attempts_module
 from skyferry.attempts import Attempts
 from skyferry.errors import PermanentError, ThrottledError
-from skyferry.key_order import key_bytes, list_in_key_order
+from skyferry.key_order import key_bytes
 from skyferry.objects import ObjectInfo
+from skyferry.ordered_listing import list_in_key_order
 from skyferry.stores.base import Store
 from skyferry.stores.local import LocalStore
 
