@@ -164,7 +164,8 @@ def test_rm_takes_one_object_a_glob_or_a_folder(bucket: Bucket, transfer: Transf
         bucket.put(key, b"x")
     assert transfer("rm", f"{bucket.url}a.csv").stdout == "removed 1 of 1 objects\n"
     assert transfer("rm", f"{bucket.url}d/").returncode == 2
-    assert transfer("rm", f"{bucket.url}d").returncode == 1
+    folder = transfer("rm", f"{bucket.url}d")
+    assert (folder.returncode, "is a folder" in folder.stderr, "add --recursive" in folder.stderr) == (2, True, True)
     dry = transfer("rm", f"{bucket.url}d/", "-r", "--dry-run")
     assert "would remove 2 objects (2 B)" in dry.stdout
     assert len(bucket.content()) == 4

@@ -143,7 +143,7 @@ class GcsStore:
             await self.api.ask("DELETE", self.api.address(f"/storage/v1{bucket_path(self.bucket)}"), target)
         except BucketMissingError:
             return
-        except BucketConflictError:
+        except (BucketConflictError, ConditionNotMetError):  # the latter is fake-gcs-server's answer
             raise BucketNotEmptyError(f"{self.url()} is not empty", hint="old generations count, too") from None
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
