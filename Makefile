@@ -125,7 +125,7 @@ bench-events: install ## Measure seconds from put to commit of event-driven rout
 	$(PY) -m bench.events $(ARGS)
 
 .PHONY: bench-history
-bench-history: install ## Measure the statistics of 10,000 runs: seconds and memory, with and without a cache
+bench-history: install ## Measure the statistics of up to 10,000 runs: seconds and memory, with and without a cache
 	$(PY) -m bench.history $(ARGS)
 
 .PHONY: bench-resume

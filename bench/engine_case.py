@@ -98,10 +98,11 @@ class DirectStores:
 
     @asynccontextmanager
     async def _line(self) -> AsyncIterator[Line]:
-        from skyferry.stores.http_requests import Line, new_session
+        from skyferry.stores.http_client import HttpClient
+        from skyferry.stores.http_requests import Line
 
-        async with new_session(max_requests=self._max_objects_in_flight) as session:
-            yield Line(session=session)
+        async with HttpClient(max_requests=self._max_objects_in_flight) as client:
+            yield Line(client=client)
 
 
 async def transfer(

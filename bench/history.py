@@ -1,4 +1,4 @@
-"""How long `transfer statistic` and its REST twin take over 10,000 finished runs, and how much memory they need.
+"""How long `transfer statistic` and its REST twin take over 1,000, 3,000 and 10,000 finished runs, and in what memory.
 
     python -m bench.history             # about five minutes on two cores
     python -m bench.history --runs 1000 # for a first look; nothing is written
@@ -7,8 +7,7 @@ A real Airflow on SQLite is started with one route, and three real runs of it ar
 everything there, one that fails. Their rows are then copied until there are as many runs as wanted
 (`bench.history_fill`); of each twenty, twelve copied, seven found nothing new and one failed.
 
-Cold is without a cache, warm is the same
-command again. Scheduler and DAG processor run meanwhile, on the same cores.
+Cold is without a cache, warm is the same command again. Scheduler and DAG processor run meanwhile, on the same cores.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -37,7 +37,7 @@ from skyferry.history.run_control import start_run
 from stack.layout import STATE_VARIABLE
 from tests.local_airflow import LocalAirflow, local_airflow
 
-RUNS = 10_000
+SIZES = (1_000, 3_000, 10_000)
 ROUTE = """\
 id: orders
 source: {url: "file://{exchange}/orders/"}
@@ -52,33 +52,37 @@ _DEADLINE_SECONDS = 300
 def main() -> int:
     """Measure, print and keep the report."""
     parser = argparse.ArgumentParser(description="Seconds and memory of the statistics of many runs.")
-    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--runs", type=int, nargs="+", default=SIZES, help="numbers of runs, from few to many")
     options = parser.parse_args()
     console = Console()
     with (
         tempfile.TemporaryDirectory(prefix="skyferry-bench-") as folder,
         local_airflow(Path(folder) / "stack", routes={"orders": ROUTE}) as airflow,
     ):
-        console.print(f"making {options.runs:,} runs")
-        make_history(airflow, count=options.runs)
-        console.print("reading them")
-        report = {
+        report: dict[str, Any] = {
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()},
-            "runs": options.runs,
-            "figures": measure(airflow, Path(folder)),
+            "figures": [],
         }
+        turn = make_turn(airflow)
+        made = len(set(turn))
+        for runs in options.runs:
+            console.print(f"making {runs:,} runs and reading them")
+            HistoryFiller(airflow.layout.airflow_home / "airflow.db").copy_runs(turn, count=runs - made)
+            made = runs
+            load = round(os.getloadavg()[0], 1)
+            report["figures"] += [{"runs": runs, "load": load, **row} for row in measure(airflow, Path(folder))]
     text = markdown(report)
     console.print(text, markup=False, soft_wrap=True)
-    if options.runs == RUNS:
+    if tuple(options.runs) == SIZES:
         file = RESULTS / f"history-{datetime.now(UTC).date()}.json"
         file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         file.with_suffix(".md").write_text(text, encoding="utf-8")
     return 0
 
 
-def make_history(airflow: LocalAirflow, *, count: int) -> None:
-    """Make three real runs and copies of them, until there are so many."""
+def make_turn(airflow: LocalAirflow) -> list[str]:
+    """Make three real runs, and return the ids of those to be copied, in turn."""
     orders = airflow.exchange / "orders"
     orders.mkdir()
     for number in range(5):
@@ -87,8 +91,7 @@ def make_history(airflow: LocalAirflow, *, count: int) -> None:
     copied, idle = _run(api, {"id": "orders"}), _run(api, {"id": "orders"})
     (orders / "0.txt").write_text("another order")
     failed = _run(api, {"id": "orders", "on_conflict": "fail"})
-    turn = [copied] * COPIED + [idle] * IDLE + [failed] * FAILED
-    HistoryFiller(airflow.layout.airflow_home / "airflow.db").copy_runs(turn, count=count - 3)
+    return [copied] * COPIED + [idle] * IDLE + [failed] * FAILED
 
 
 def _run(api: AirflowApi, conf: dict[str, Any]) -> str:
@@ -104,6 +107,8 @@ def _run(api: AirflowApi, conf: dict[str, Any]) -> str:
 
 def measure(airflow: LocalAirflow, folder: Path) -> list[dict[str, Any]]:
     """Return a row for each question: command line and REST, cold and warm."""
+    for cache in (folder / "cache", airflow.layout.airflow_home / "cache"):
+        shutil.rmtree(cache, ignore_errors=True)
     environment = {**os.environ, STATE_VARIABLE: str(airflow.layout.state), "XDG_CACHE_HOME": str(folder / "cache")}
     command = [sys.executable, "-c", "from skyferry.cli import main; main()", "statistic", "--by", "day"]
     rows = []
@@ -169,19 +174,20 @@ def markdown(report: dict[str, Any]) -> str:
     """Return the report for people."""
     machine = report["machine"]
     lines = [
-        f"# History of {report['runs']:,} runs, measured {report['measured_at'][:10]}",
+        f"# History of many runs, measured {report['measured_at'][:10]}",
         "",
         f"Python {machine['python']}, {machine['cores']} shared cores, Airflow on SQLite beside it.",
-        f"Load before: {machine['load'][0]:.1f}. Made by `python -m bench.history`.",
+        "Made by `python -m bench.history`.",
         "",
         f"Of each {COPIED + IDLE + FAILED} runs {COPIED} copied something, {IDLE} found nothing new, {FAILED} failed.",
         "",
-        "| question | seconds | CPU s | peak MB before | peak MB |",
-        "|---|---:|---:|---:|---:|",
+        "| runs | load | question | seconds | CPU s | peak MB before | peak MB |",
+        "|---:|---:|---|---:|---:|---:|---:|",
     ]
     for row in report["figures"]:
         before = f"{row['peak_bytes_before'] / 1e6:.0f}" if row["peak_bytes_before"] else "-"
-        cells = (row["question"], row["seconds"], row["cpu_seconds"], before, f"{row['peak_bytes'] / 1e6:.0f}")
+        peak = f"{row['peak_bytes'] / 1e6:.0f}"
+        cells = (f"{row['runs']:,}", row["load"], row["question"], row["seconds"], row["cpu_seconds"], before, peak)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 

@@ -17,7 +17,7 @@ from typing import Any
 from bench.contenders import tool
 from bench.runs import Outcome, Sample
 
-_PACKAGES = ("apache-airflow", "aiobotocore", "aiohttp", "azure-storage-blob", "boto3", "google-cloud-storage")
+_PACKAGES = ("apache-airflow", "aiobotocore", "azure-storage-blob", "boto3", "google-cloud-storage", "pycurl")
 _MET = {True: "yes", False: "no", None: ""}
 
 

@@ -9,7 +9,7 @@ import base64
 import re
 from xml.sax.saxutils import escape
 
-from bench.sink.buckets import LAST_MODIFIED, Buckets, Digests, PartDigests, StoredObject
+from bench.sink.buckets import LAST_MODIFIED, Buckets, Crc64, Digests, PartDigests, StoredObject
 from bench.sink.content import base64_text, content_answer
 from bench.sink.http_server import Answer, Collected, Intake, Request
 
@@ -27,7 +27,8 @@ class AzureCalls:
     def intake(self, request: Request) -> Intake:
         """Return running digests for content, and something that collects for lists of blocks."""
         if request.method == "PUT" and request.query.get("comp") == "block":
-            return PartDigests(self._buckets)
+            # As the service does: it computes a CRC64 unless the client names an MD5.
+            return PartDigests(self._buckets) if "content-md5" in request.headers else Crc64(self._buckets)
         return Digests() if request.method == "PUT" and "comp" not in request.query else Collected()
 
     def answer(self, request: Request) -> Answer:
@@ -92,11 +93,13 @@ class AzureCalls:
         if request.query.get("comp") == "blocklist":
             return self._commit(request, bucket, key)
         digests = request.intake
+        if isinstance(digests, Crc64):
+            self._keep_block(request, bucket, key, digests.size_bytes)
+            return Answer(status=201, headers={**_VERSION, "x-ms-content-crc64": base64_text(digests.crc64)})
         assert isinstance(digests, Digests)
         headers = {**_VERSION, "Content-MD5": base64_text(digests.md5)}
         if request.query.get("comp") == "block":
-            blocks = self._block_bytes.setdefault((bucket, key), {})
-            blocks[request.query["blockid"].encode()] = digests.size_bytes
+            self._keep_block(request, bucket, key, digests.size_bytes)
             return Answer(status=201, headers=headers)
         stored = StoredObject(
             key=key,
@@ -107,6 +110,9 @@ class AzureCalls:
             metadata=_metadata(request),
         )
         return self._stored(bucket, stored, headers)
+
+    def _keep_block(self, request: Request, bucket: str, key: str, size_bytes: int) -> None:
+        self._block_bytes.setdefault((bucket, key), {})[request.query["blockid"].encode()] = size_bytes
 
     def _commit(self, request: Request, bucket: str, key: str) -> Answer:
         block_bytes = self._block_bytes.pop((bucket, key), {})

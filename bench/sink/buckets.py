@@ -44,6 +44,25 @@ class Digests:
         return self._crc32c.to_bytes(4, "big")
 
 
+class Crc64:
+    """CRC-64/NVME and length of a block, whose bytes are counted as they arrive."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+        self._crc64 = 0
+        self.size_bytes = 0
+
+    def update(self, data: bytes) -> None:
+        self._buckets.upload_bytes += len(data)
+        self._crc64 = crt.crc64nvme(data, self._crc64)
+        self.size_bytes += len(data)
+
+    @property
+    def crc64(self) -> bytes:
+        """As Azure writes it."""
+        return self._crc64.to_bytes(8, "little")
+
+
 class PartDigests(Digests):
     """Digests of a part of an upload, whose bytes are counted as they arrive: also those of a part that breaks off."""
 

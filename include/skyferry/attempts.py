@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    stop_never,
-)
-from tenacity.wait import wait_random_exponential
+from typing import TYPE_CHECKING, TypeVar
 
 from skyferry.errors import RetryableError, ThrottledError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 MAX_ATTEMPTS = 5
 """Attempts at one request; the task's own retries begin anew after them."""
@@ -24,9 +17,6 @@ MAX_ATTEMPTS = 5
 MAX_SECONDS = 120.0
 """No further attempt starts this long after the first one."""
 
-# Full jitter between 0 and 0.25 s, 0.5 s, 1 s, ... 20 s, as AWS recommends for many clients of one store:
-# https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
-_BACK_OFF = wait_random_exponential(multiplier=0.25, max=20)
 _MAX_RETRY_AFTER_SECONDS = 60.0
 
 _Result = TypeVar("_Result")
@@ -83,6 +73,8 @@ class Attempts:
         except on as error:
             failed.append(error)
         # Retrying is prepared only now: it costs more than handing a small object's request on does.
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, stop_never
+
         passed_seconds = time.monotonic() - started
         deadline = stop_never if takes_long else stop_after_delay(max(MAX_SECONDS - passed_seconds, 0))
         retrying = AsyncRetrying(
@@ -107,6 +99,19 @@ class Attempts:
 
     def _count(self, state: RetryCallState) -> None:
         self.count(state.outcome.exception() if state.outcome else None)
+
+
+def _full_jitter(state: RetryCallState) -> float:
+    """Return a time between 0 and 0.25 s, 0.5 s, 1 s, ... 20 s, as AWS recommends for many clients of one store.
+
+    Source: https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
+    """
+    from tenacity.wait import wait_random_exponential
+
+    return wait_random_exponential(multiplier=0.25, max=20)(state)
+
+
+_BACK_OFF = _full_jitter
 
 
 def _is_paced(error: RetryableError) -> bool:

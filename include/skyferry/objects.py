@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+# `json.dumps` would make an encoder for each line, which costs as much as a short line.
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectMetadata:
@@ -111,7 +114,7 @@ def info_from_json(data: str | Mapping[str, Any]) -> ObjectInfo:
 
 def json_line(values: Mapping[str, Any]) -> str:
     """Return values as one line of ASCII JSON: any key fits into it, lone surrogates included."""
-    return json.dumps(values, ensure_ascii=True, separators=(",", ":"))
+    return _encode(values)
 
 
 def _metadata_to_json(metadata: ObjectMetadata | None) -> dict[str, Any] | None:

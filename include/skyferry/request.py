@@ -289,8 +289,8 @@ class TransferRequest(BaseModel):
     max_seconds: int | None = Field(
         default=None,
         title="Seconds of a run",
-        description="The run begins no other object so long after it started, and leaves the others for the next run;"
-        " empty for no end.",
+        description="After so many seconds the run begins no more objects, and leaves them for the next run; empty for"
+        " no end.",
         examples=[3600],
         ge=1,
         le=MAX_AGE_SECONDS,

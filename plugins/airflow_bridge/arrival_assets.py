@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
+from airflow_bridge.report_asset import find_outlet, report_outlet, without_names
 from skyferry.errors import TransferError
 from skyferry.routes import find_route
 
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
 
     from skyferry.report import Report
 
+_SUFFIX = ".arrivals"
 _UNANNOUNCED_KEY = "skyferry-unannounced"
 _MAX_UNANNOUNCED = 50
-_LEFT_OUT = ("problems",)
-"""Fields of the report that name objects."""
 
 
 def arrival_asset(route_id: str) -> Asset:
@@ -43,31 +43,35 @@ def arrival_links(dag_id: str, route_ids: Sequence[str]) -> dict[str, list[Any]]
     """
     return {
         "inlets": [arrival_asset(route_id) for route_id in route_ids],
-        "outlets": [AssetAlias(f"{dag_id}.arrivals")],
+        "outlets": [AssetAlias(f"{dag_id}{_SUFFIX}"), report_outlet(dag_id)],
     }
 
 
-def announce_arrivals(context: Context, report: Report) -> None:
+def announce_arrivals(context: Context, report: Report) -> bool:
     """Add an asset event to the running task for what a run brought to its route's destination; see above.
+
+    Returns whether there was something to announce.
 
     Args:
         context: Of a task that has the links of `arrival_links`; for any other task nothing is announced.
     """
     if not _is_at_the_route_s_destination(report):
-        return
-    aliases = [outlet for outlet in context["task"].outlets if isinstance(outlet, AssetAlias)]
-    if not aliases:
-        return
+        return False
+    outlet = find_outlet(context, suffix=_SUFFIX)
+    if outlet is None:
+        return False
     asset = arrival_asset(report.route)
     missed = _Unannounced(context, asset)
     if report.state != "success":
         missed.keep(report)
-        return
+        return False
     earlier = missed.before(report.run_id)
-    if report.objects_copied or earlier:
-        numbers = {name: value for name, value in report.to_json().items() if name not in _LEFT_OUT}
-        context["outlet_events"][aliases[0]].add(asset, extra=numbers | {"failed_runs_before": earlier})
-        missed.forget()
+    if not (report.objects_copied or earlier):
+        return False
+    extra = without_names(report.to_json()) | {"failed_runs_before": earlier}
+    context["outlet_events"][outlet].add(asset, extra=extra)
+    missed.forget()
+    return True
 
 
 def _is_at_the_route_s_destination(report: Report) -> bool:

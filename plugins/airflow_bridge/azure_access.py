@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +22,7 @@ from skyferry.stores.azure import AzureStore
 from skyferry.stores.azure_api import AzureApi
 from skyferry.stores.azure_signing import Anonymous, Authority, BearerTokens, SharedKey, TokenSource
 from skyferry.stores.base import Store
+from skyferry.stores.http_client import Tls
 
 _AUDIENCE = "https://storage.azure.com"
 _CREDENTIAL_FIELDS = ("connection_string", "tenant_id", "shared_access_key", "sas_token", "account_key")
@@ -107,17 +107,16 @@ def _authority(credential: Any, *, scope: str, conn_id: str) -> tuple[Authority,
     )
 
 
-def _tls(options: Mapping[str, Any]) -> ssl.SSLContext | bool:
+def _tls(options: Mapping[str, Any]) -> Tls:
     """Return what certificates are checked with, from the same settings as the SDK's client."""
     verify, certificate = options.get("connection_verify", True), options.get("connection_cert")
-    if not certificate and isinstance(verify, bool):
-        return verify
-    context = ssl.create_default_context(cafile=None if isinstance(verify, bool) else verify)
-    if certificate:
-        context.load_cert_chain(*((certificate,) if isinstance(certificate, str) else certificate))
-    if verify is False:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+    files: Sequence[str] = [certificate or ""] if isinstance(certificate, str | None) else certificate
+    return Tls(
+        verifies=verify is not False,
+        authorities="" if isinstance(verify, bool) else str(verify),
+        certificate=str(files[0]),
+        key=str(files[1]) if len(files) > 1 else "",
+    )
 
 
 class _ThreadedCredential:

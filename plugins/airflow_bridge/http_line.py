@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from skyferry.stores.http_requests import Line, new_session
+from skyferry.stores.http_client import HttpClient, Proxy, Tls
+from skyferry.stores.http_requests import Line
 
 
 @asynccontextmanager
@@ -17,23 +17,23 @@ async def open_line(
     *,
     max_requests: int,
     proxies: Mapping[str, str] | None = None,
-    tls: ssl.SSLContext | bool = True,
+    tls: Tls | None = None,
     trust_hint: str = "install its authority",
 ) -> AsyncIterator[Line]:
     """Yield the way to an endpoint.
 
     Args:
         proxies: By scheme; those of the environment by default.
-        tls: What certificates are checked with; False checks none.
+        tls: What certificates are checked with; those of the machine by default.
         trust_hint: What the user can do about a certificate nobody vouches for.
     """
-    proxy = _proxy(endpoint, proxies)
-    async with new_session(max_requests=max_requests, tls=tls) as session:
-        yield Line(session=session, options={"proxy": proxy} if proxy else {}, trust_hint=trust_hint)
+    proxy_url = _proxy_url(endpoint, proxies)
+    proxy = Proxy(url=proxy_url, tls=tls or Tls()) if proxy_url else None
+    async with HttpClient(max_requests=max_requests, tls=tls, proxy=proxy) as client:
+        yield Line(client=client, trust_hint=trust_hint)
 
 
-def _proxy(endpoint: str, proxies: Mapping[str, str] | None) -> str | None:
-    # aiohttp's own `trust_env` would look into ~/.netrc before every request as well.
+def _proxy_url(endpoint: str, proxies: Mapping[str, str] | None) -> str | None:
     parts = urllib.parse.urlsplit(endpoint)
     if proxies is not None:
         return proxies.get(parts.scheme)

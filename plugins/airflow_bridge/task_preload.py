@@ -19,9 +19,9 @@ from airflow.listeners import hookimpl
 
 PRELOAD_VARIABLE = "SKYFERRY_PRELOAD"
 MODULES: Mapping[str, Sequence[str]] = {
-    "s3": ("aiobotocore.config", "aiobotocore.session", "aiohttp", "airflow.providers.amazon.aws.hooks.s3"),
-    "az": ("airflow.providers.microsoft.azure.hooks.wasb", "azure.storage.blob.aio"),
-    "gs": ("aiohttp", "airflow.providers.google.common.hooks.base_google", "google.auth.transport.requests"),
+    "s3": ("aiobotocore.config", "aiobotocore.session", "pycurl", "airflow.providers.amazon.aws.hooks.s3"),
+    "az": ("airflow.providers.microsoft.azure.hooks.wasb", "azure.storage.blob.aio", "pycurl"),
+    "gs": ("pycurl", "airflow.providers.google.common.hooks.base_google", "google.auth.transport.requests"),
     "lineage": ("airflow.providers.openlineage.extractors", "openlineage.client.naming.dataset"),
 }
 """What each part needs, beside `_EVERY_TASK`; a module that is missing costs each task time, and does no other harm."""

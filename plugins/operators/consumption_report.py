@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bridge.arrival_assets import announce_arrivals
 from airflow_bridge.queue_setup import flows_of_routes, queue_setup_from_run
+from airflow_bridge.report_asset import tell_report
 from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_metrics import send_metrics
 from airflow_bridge.transfer_tables import consumption_lines
@@ -61,6 +62,7 @@ class ReportConsumptionOperator(TransferStageOperator):
             send_metrics(share)
             # A task that fails announces nothing, whichever of its routes is to blame: the next run tells of it.
             announce_arrivals(context, replace(share, state=report.state))
+        tell_report(context, report.to_json())
         for line in consumption_lines(report):
             self.log.info("%s", line)
         if report.state != "success":

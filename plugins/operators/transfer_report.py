@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_bridge.arrival_assets import announce_arrivals
+from airflow_bridge.report_asset import tell_report
 from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_metrics import send_metrics
 from airflow_bridge.transfer_tables import report_lines
@@ -35,7 +36,8 @@ class ReportTransferOperator(TransferStageOperator):
         report = self._report(transfer, is_planned=is_planned)
         for line in report_lines(report):
             self.log.info("%s", line)
-        announce_arrivals(context, report)
+        if not announce_arrivals(context, report):
+            tell_report(context, report.to_json())
         send_metrics(report)
         if report.state != "success":
             # A task that fails has no result; the report must be there all the same.

@@ -316,8 +316,7 @@ class StatisticsGroup(_Model):
         values = {each.name: getattr(group, each.name) for each in dataclasses.fields(group)}
         for name in ("duration_seconds", "throughput_bytes_per_second"):
             values[name] = PercentileValues(**dataclasses.asdict(values[name]))
-        known = {name: value for name, value in values.items() if name in StatisticsGroup.model_fields}
-        return StatisticsGroup(**known, success_rate=group.success_rate)
+        return StatisticsGroup(**values, success_rate=group.success_rate)
 
 
 class StatisticsAnswer(_Model):

@@ -114,8 +114,9 @@ def status_of(error: TransferError) -> int:
 def _transfer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, TransferError)
     status = status_of(error)
+    detail = f"{error}; see: GET /transfer/v1/transfers" if isinstance(error, UnknownRunError) else str(error)
     headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status == 503 else None
-    return problem_response(status, str(error), code=type(error).__name__, headers=headers)
+    return problem_response(status, detail, code=type(error).__name__, headers=headers)
 
 
 def _problem_error(request: Request, error: Exception) -> Response:

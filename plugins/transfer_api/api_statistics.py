@@ -35,7 +35,7 @@ async def get_statistics(
 ) -> StatisticsAnswer:
     """Add up the runs you may see: outcomes, objects, bytes, seconds, retries and reasons.
 
-    The first question about a period costs Airflow one request for each run that copied nothing or failed, and few for
+    The first question about a period costs Airflow one request for each run that failed, and one for each hundred of
     the others; later ones cost only what has changed.
     """
     begin = datetime.now(UTC) - _span(since)

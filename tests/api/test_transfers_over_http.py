@@ -124,6 +124,30 @@ def test_a_failed_run_says_why_and_is_run_again(
     problem(clients.user.post(f"{path_of(run)}/cancel"), 409, "AirflowRefusedError")
 
 
+def test_an_object_that_is_refused_is_listed_with_its_code_and_reason(
+    clients: Clients, airflow_services: LocalAirflow, until_over: UntilOver
+) -> None:
+    fill(airflow_services, "refusing", ["a.txt", "b.txt"])
+    there = airflow_services.exchange / "refusing" / "out"
+    there.mkdir()
+    (there / "b.txt").write_bytes(b"something else")
+    run = until_over(start(clients.user, parameters(airflow_services, "refusing", on_conflict="fail")))
+    assert (run["outcome"], run["numbers"]["refused_by_reason"]) == ("failed", {"conflict": 1})
+    [refused] = objects_of(clients, run, limit=10, outcome="refused")
+    assert (refused["key"], refused["refusal"], refused["verified_by"]) == ("b.txt", "conflict", "")
+    assert refused["reason"]
+    [copied] = objects_of(clients, run, limit=10, outcome="copied")
+    assert (copied["key"], copied["refusal"]) == ("a.txt", "")
+    assert objects_of(clients, run, limit=10, outcome="deleted") == []
+
+
+def test_a_run_that_is_not_there_is_named_in_the_words_of_this_api(clients: Clients) -> None:
+    for path in ("/transfers/transfer/no-such-run", "/transfers/elsewhere/no-such-run"):
+        detail = problem(clients.viewer.get(path), 404, "UnknownRunError")["detail"]
+        assert detail.endswith("; see: GET /transfer/v1/transfers")
+        assert "transfer status" not in detail
+
+
 def test_what_is_wrong_with_the_parameters_is_said_before_anything_is_started(clients: Clients) -> None:
     def refused(parameters: dict[str, object], status: int, code: str) -> str:
         return str(problem(clients.user.post("/transfers", json={"parameters": parameters}), status, code)["detail"])

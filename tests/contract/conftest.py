@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -21,6 +20,7 @@ from skyferry.stores.azure_api import AzureApi
 from skyferry.stores.azure_signing import Anonymous, SharedKey
 from skyferry.stores.base import Store
 from skyferry.stores.gcs import GcsStore
+from skyferry.stores.http_client import HttpClient
 from skyferry.stores.http_requests import Line
 from skyferry.stores.local import LocalStore
 from skyferry.stores.s3 import S3Store
@@ -184,8 +184,8 @@ async def open_s3(url: str) -> AsyncIterator[Callable[[str], Store]]:
 async def open_azure(url: str, key: str = AZURITE_KEY, *, sas: str = "") -> AsyncIterator[Callable[[str], Store]]:
     account_url = f"{url}/{AZURITE_ACCOUNT}?{sas}"
     authority = Anonymous() if sas else SharedKey(AZURITE_ACCOUNT, key)
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        line = Line(session=session)
+    async with HttpClient() as client:
+        line = Line(client=client)
         yield lambda bucket: AzureStore(AzureApi(line, account_url, bucket, authority=authority), bucket)
 
 
@@ -194,8 +194,8 @@ async def open_gcs(url: str) -> AsyncIterator[Callable[[str], Store]]:
     async def token() -> str | None:
         return ACCESS_TOKEN
 
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        yield lambda bucket: GcsStore(Line(session=session), token, bucket, endpoint=url, project_id="test")
+    async with HttpClient() as client:
+        yield lambda bucket: GcsStore(Line(client=client), token, bucket, endpoint=url, project_id="test")
 
 
 _OPENERS = {"s3": open_s3, "az": open_azure, "gs": open_gcs}

@@ -142,7 +142,8 @@ async def test_proxies_are_the_connection_s() -> None:
     proxies = {"https": "http://proxy.example:3128"}
     async with client_of(config={"proxies": proxies}) as client:
         line = (await ClientPlaces(client, "shop").locate("")).line
-    assert line.options["proxy"] == "http://proxy.example:3128"
+    assert line.client.proxy is not None
+    assert line.client.proxy.url == "http://proxy.example:3128"
 
 
 async def test_unsigned_requests_carry_no_signature() -> None:

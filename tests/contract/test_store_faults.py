@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-import aiohttp
 import pytest
 from azure.storage.blob import ContainerSasPermissions, ContentSettings, generate_container_sas
 from azure.storage.blob.aio import BlobServiceClient
@@ -34,6 +33,7 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.gcs import GcsStore
+from skyferry.stores.http_client import HttpClient
 from skyferry.stores.http_requests import Line
 from tests.conftest import AZURITE_ACCOUNT, AZURITE_KEY
 from tests.contract.conftest import ACCESS_TOKEN, SECRET_KEY, Subject, open_azure
@@ -172,7 +172,7 @@ async def test_read_succeeds_again_after_a_reset(remote: Subject) -> None:
     _proxy(remote).inject(refuse())
     with pytest.raises(ConnectionLostError, match="object"):
         await remote.store.read_object(info)
-    # aiohttp repeats a request once when a pooled connection turns out to be closed, and the stores never do.
+    # libcurl repeats a read when a pooled connection turns out to be closed, and the stores never do.
     assert _proxy(remote).count("GET") <= 2
     _proxy(remote).clear()
     assert (await remote.store.read_object(info))[1] == BODY
@@ -252,7 +252,7 @@ async def test_stream_that_breaks_fails_every_further_part_and_leaves_nothing(gs
 
 async def test_stream_waits_for_a_slow_source(gs: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence counts from the end of what is sent, not from the start of the request."""
-    monkeypatch.setattr("skyferry.stores.http_requests.SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("skyferry.stores.http_client.SILENCE_SECONDS", 0.3)
     body = bytes(4 * gs.part_bytes)
     upload = await gs.store.start_upload(
         "large", size_bytes=len(body), part_bytes=gs.part_bytes, metadata=ObjectMetadata(), replaces=None
@@ -363,15 +363,24 @@ async def test_gcs_deletes_wrong_content_that_a_session_showed(gs: Subject) -> N
 # What goes over the wire, where an emulator does not mind its absence
 
 
-async def test_azure_declares_the_md5_of_every_body(az: Subject) -> None:
+async def test_azure_declares_a_checksum_of_every_body(az: Subject) -> None:
     await az.put("small", BODY)
     await az.upload("large", BODY * 60)
-    bodies = [
+    small, *blocks = [
         request for request in _proxy(az).requests if request.method == "PUT" and "blocklist" not in request.target
     ]
-    assert len(bodies) == 4
-    for request in bodies:
-        assert request.header("Content-MD5") == base64_of((await digest(request.body, {"md5"}))["md5"])
+    assert len(blocks) == 3
+    assert small.header("Content-MD5") == base64_of((await digest(BODY, {"md5"}))["md5"])
+    for request in blocks:
+        crc64 = bytes.fromhex((await digest(request.body, {"crc64nvme"}))["crc64nvme"])
+        assert request.header("x-ms-content-crc64") == base64.b64encode(crc64[::-1]).decode()
+
+
+async def test_azure_block_whose_answer_names_another_checksum_is_not_taken(az: Subject) -> None:
+    _proxy(az).inject(answer(201, headers={"x-ms-content-crc64": "AAAAAAAAAAA="}), target_contains="comp=block&")
+    with pytest.raises(ChecksumMismatchError, match="part 1 of .* was stored with crc64 AAAAAAAAAAA="):
+        await az.upload("large", BODY * 60)
+    assert await az.store.stat("large") is None
 
 
 async def test_azure_keeps_the_md5_of_a_large_object(az: Subject) -> None:
@@ -381,12 +390,16 @@ async def test_azure_keeps_the_md5_of_a_large_object(az: Subject) -> None:
     assert found.checksums == await digest(BODY * 60, {"md5"})
 
 
-async def test_azure_block_names_hold_number_and_md5_and_have_one_length(az: Subject) -> None:
+async def test_azure_block_names_hold_number_and_checksums_and_have_one_length(az: Subject) -> None:
     await az.upload("large", BODY * 60)
     blocks = [request for request in _proxy(az).requests if "comp=block&" in request.target]
     names = [base64.b64decode(unquote(request.target.split("blockid=")[1].split("&")[0])) for request in blocks]
-    md5s = [(await digest(request.body, {"md5"}))["md5"] for request in blocks]
-    assert [name.decode() for name in names] == [f"{index:05d}-{md5}" for index, md5 in enumerate(md5s)]
+    sums = [await digest(request.body, {"crc64nvme", "crc32c"}) for request in blocks]
+    expected = [
+        f"{index:05d}-{one['crc64nvme']}{one['crc32c']}{len(request.body):08x}"
+        for index, (one, request) in enumerate(zip(sums, blocks, strict=True))
+    ]
+    assert [name.decode() for name in names] == expected
     assert {len(name) for name in names} == {38}
 
 
@@ -414,8 +427,8 @@ async def test_gcs_encodes_keys_once_and_slashes_too(gs: Subject) -> None:
 
 
 async def test_gcs_session_address_is_not_shown(gs: Subject) -> None:
-    """It lets whoever has it write the object; the text of aiohttp's error about a malformed answer holds it."""
-    _proxy(gs).inject(answer(200, headers={"Bad Header\x01": "x"}), method="PUT")
+    """It lets whoever has it write the object; the text of an HTTP client's error about a malformed answer holds it."""
+    _proxy(gs).inject(answer(200, headers={"Bad Header\0": "x"}), method="PUT")
     with pytest.raises(ConnectionLostError, match="large") as raised:
         await gs.upload("large", BODY)
     _require_no_secret(raised.value)
@@ -440,7 +453,7 @@ async def test_azure_sas_works_and_is_not_shown(az: Subject) -> None:
             with pytest.raises(AccessDeniedError, match="SAS with the letters") as raised:
                 await request
             _require_no_sas(raised.value, signature)
-        _proxy(az).inject(answer(200, headers={"Bad Header\x01": "x"}))
+        _proxy(az).inject(answer(200, headers={"Bad Header\0": "x"}))
         for request in _every_request(limited, info):
             with pytest.raises(ConnectionLostError) as lost:
                 await request
@@ -579,8 +592,8 @@ async def test_gcs_credentials_that_give_no_token_are_access_denied(gs: Subject)
     async def token() -> str | None:
         raise RefreshError(f"invalid_grant {ACCESS_TOKEN}")
 
-    async with aiohttp.ClientSession() as session:
-        store = GcsStore(Line(session=session), token, gs.store.bucket, endpoint=_proxy(gs).url)
+    async with HttpClient() as client:
+        store = GcsStore(Line(client=client), token, gs.store.bucket, endpoint=_proxy(gs).url)
         with pytest.raises(AccessDeniedError, match="RefreshError") as raised:
             await store.stat("object")
     _require_no_secret(raised.value)

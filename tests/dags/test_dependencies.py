@@ -13,7 +13,7 @@ from tests.airflow_home import PROJECT
 
 PLUGINS = PROJECT / "plugins"
 PLUGIN_PACKAGES = sorted(path.name for path in PLUGINS.iterdir() if (path / "__init__.py").exists())
-CLIENTS = {"aiobotocore", "aiohttp", "azure", "boto3", "botocore", "google", "obstore"}
+CLIENTS = {"aiobotocore", "aiohttp", "azure", "boto3", "botocore", "google", "obstore", "pycurl"}
 
 # What the files of a folder must not import.
 FORBIDDEN = {

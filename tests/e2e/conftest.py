@@ -21,7 +21,8 @@ from tests.airflow_home import (
     use_own_airflow,
 )
 from tests.e2e.buckets import AzureContainer, Bucket, Folder, GoogleBucket, S3Bucket
-from tests.e2e.truth import Evidence, check_truth, content_below
+from tests.e2e.history_witnesses import HistoryWitnesses, Sums, history_witnesses
+from tests.e2e.truth import Evidence, check_told, check_truth, content_below
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -54,6 +55,13 @@ def emulators(moto: Endpoint, azurite: Endpoint, fake_gcs: Endpoint) -> Iterator
 @pytest.fixture(scope="session")
 def airflow_database(emulators: Emulators) -> None:
     migrate_database()
+
+
+@pytest.fixture(scope="session")
+def witnesses(airflow_database: None) -> Iterator[HistoryWitnesses]:
+    """Command line and REST, reading what this session runs."""
+    with history_witnesses(HOME / "witnesses") as started:
+        yield started
 
 
 class Buckets:
@@ -119,15 +127,22 @@ class Ended:
 
 
 class Places:
-    """Source and destination of a run as they are before it, for the checker of `tests.e2e.truth`."""
+    """Source, destination and history as they are before a run, for the checker of `tests.e2e.truth`."""
 
-    def __init__(self, buckets: Buckets, conf: Mapping[str, Any]) -> None:
+    def __init__(self, buckets: Buckets, witnesses: HistoryWitnesses, conf: Mapping[str, Any], dag_id: str) -> None:
+        self._dag_id, self._witnesses = dag_id, witnesses
         self._urls = (conf.get("source"), conf.get("destination"))
         self._source, self._destination = (buckets.holding(url) for url in self._urls)
         self._before = (content_below(self._source), content_below(self._destination))
+        self._sums: Sums = witnesses.sums()
 
     def check(self, run_id: str, state: str, report: dict[str, Any] | None, **accounts: Any) -> set[str]:
-        """Look whether all accounts of a run agree, and return whose they are; none where the places are not known."""
+        """Look whether all accounts of a run agree, and return whose they are.
+
+        Where the places are not known, the history is compared with the report, and none is returned.
+        """
+        told = self._witnesses.told(self._dag_id, run_id, state=state, has_report=report is not None, before=self._sums)
+        check_told(report, told)
         if self._source is None or self._destination is None:
             return set()
         evidence = Evidence(
@@ -137,6 +152,7 @@ class Places:
             source_before=self._before[0],
             destination_before=self._before[1],
             destination_after=content_below(self._destination),
+            told=told,
             prefixes=(_prefix(self._urls[0], self._source), _prefix(self._urls[1], self._destination)),
             **accounts,
         )
@@ -154,17 +170,25 @@ class Runner:
 
     Args:
         buckets: Runs between these are looked into.
+        witnesses: They are asked about each run that is looked into.
     """
 
-    def __init__(self, bag: DagBag, capture: pytest.CaptureFixture[str], buckets: Buckets | None = None) -> None:
+    def __init__(
+        self,
+        bag: DagBag,
+        capture: pytest.CaptureFixture[str],
+        buckets: Buckets | None = None,
+        witnesses: HistoryWitnesses | None = None,
+    ) -> None:
         self._bag = bag
         self._capture = capture
         self._buckets = buckets
+        self._witnesses = witnesses
 
     def run(self, conf: dict[str, Any], dag_id: str = "transfer") -> Ended:
-        if self._buckets is None:
+        if self._buckets is None or self._witnesses is None:
             return self._run(conf, dag_id)
-        places = Places(self._buckets, conf)
+        places = Places(self._buckets, self._witnesses, conf, dag_id)
         ended = self._run(conf, dag_id)
         places.check(ended.run_id, ended.state, ended.report)
         return ended
@@ -225,8 +249,10 @@ def dag_bag(airflow_database: None) -> DagBag:
 
 
 @pytest.fixture
-def airflow(dag_bag: DagBag, capfd: pytest.CaptureFixture[str], buckets: Buckets) -> Runner:
-    return Runner(dag_bag, capfd, buckets)
+def airflow(
+    dag_bag: DagBag, capfd: pytest.CaptureFixture[str], buckets: Buckets, witnesses: HistoryWitnesses
+) -> Runner:
+    return Runner(dag_bag, capfd, buckets, witnesses)
 
 
 @pytest.fixture

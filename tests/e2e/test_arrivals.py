@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from skyferry.history.transfer_run import REPORTED_ASSET
 from tests.docs.pages import blocks
 from tests.e2e.buckets import S3Bucket
 from tests.e2e.conftest import Buckets, Emulators, Runner
@@ -18,15 +19,18 @@ DAG_ID = f"transfer__{ROUTE}"
 
 def events(route_id: str = ROUTE) -> list[dict[str, Any]]:
     """Return the extras of all events of a route's asset, in order."""
+    return events_of(f"transfer__{route_id}.arrived")
+
+
+def events_of(asset: str) -> list[dict[str, Any]]:
+    """Return the extras of all events of an asset, in order."""
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     query = select(AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
     with create_session() as session:
-        return list(
-            session.scalars(query.where(AssetModel.name == f"transfer__{route_id}.arrived").order_by(AssetEvent.id))
-        )
+        return list(session.scalars(query.where(AssetModel.name == asset).order_by(AssetEvent.id)))
 
 
 class Shop:
@@ -78,6 +82,21 @@ def test_what_a_failed_run_copied_is_announced_by_the_next_that_succeeds(airflow
     assert missed == {name: failed.report[name] for name in ("run_id", "objects_copied", "bytes_copied", "records")}
     assert airflow.run({}, DAG_ID).state == "success"
     assert len(events()) == before + 1, "announced once"
+
+
+def test_a_report_that_is_no_arrival_is_an_event_that_names_no_object(airflow: Runner, shop: Shop) -> None:
+    shop.put("a.csv")
+    assert airflow.run({}, DAG_ID).state == "success"
+    arrived, told = len(events()), len(events_of(REPORTED_ASSET))
+    unchanged = airflow.run({}, DAG_ID)
+    [event] = events_of(REPORTED_ASSET)[told:]
+    assert event == {name: value for name, value in unchanged.report.items() if name != "problems"}
+    shop.put("b.csv")
+    assert airflow.run({}, DAG_ID).state == "success"
+    shop.put("bad./name.csv")
+    assert airflow.run({}, DAG_ID).state == "failed"
+    assert (len(events()), len(events_of(REPORTED_ASSET))) == (arrived + 1, told + 1), "told once, failures never"
+    shop.remove("bad./name.csv")
 
 
 @pytest.mark.parametrize("conf", [{"dry_run": True}, {"destination": "<other>"}])

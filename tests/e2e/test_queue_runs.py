@@ -22,6 +22,7 @@ from skyferry.history.transfer_run import TransferRun
 from tests.airflow_home import PROJECT
 from tests.e2e.buckets import Bucket
 from tests.e2e.conftest import SECRET, Buckets, Emulators, Ended, Runner
+from tests.e2e.history_witnesses import HistoryWitnesses
 from tests.e2e.test_arrivals import events as arrivals
 
 DAG_FILE = """
@@ -31,7 +32,7 @@ from operators.consumption_report import ReportConsumptionOperator
 from operators.transfer_consume import ConsumeQueueOperator
 from sensors.sqs_object_events import SqsObjectEventsSensor
 
-with DAG("{dag_id}", schedule=None) as dag:
+with DAG("{dag_id}", schedule=None, tags=["skyferry"]) as dag:
     {body}
 """
 SENSOR = "SqsObjectEventsSensor(task_id='detect', queue_url='{url}', poke_interval=0.2, retries=0, {arguments})"
@@ -86,37 +87,43 @@ def queue(emulators: Emulators) -> Queue:
 
 
 RunBody = Callable[..., Ended]
+RunFile = Callable[[Path, str, dict[str, Any]], Ended]
 
 
 @pytest.fixture
-def run(airflow_database: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> RunBody:
+def run(run_file: RunFile, tmp_path: Path) -> RunBody:
     """Run a DAG of these tasks once."""
 
     def run_body(body: str, conf: dict[str, Any] | None = None) -> Ended:
         dag_id = f"consume__{os.getpid()}_{next(_NUMBERS)}"
         file = tmp_path / f"{dag_id}.py"
         file.write_text(textwrap.dedent(DAG_FILE).format(dag_id=dag_id, body=body))
-        return run_file(file, dag_id, conf or {}, capfd)
+        return run_file(file, dag_id, conf or {})
 
     return run_body
 
 
-def run_file(file: Path, dag_id: str, conf: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> Ended:
+@pytest.fixture
+def run_file(capfd: pytest.CaptureFixture[str], buckets: Buckets, witnesses: HistoryWitnesses) -> RunFile:
+    """Run a DAG of a file once."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
-    bag = DagBag(str(file))
-    assert bag.import_errors == {}
-    DagBundlesManager().sync_bundles_to_db()
-    sync_bag_to_db(bag, "dags-folder", None)
-    return Runner(bag, capfd).run(conf, dag_id)
+    def run_once(file: Path, dag_id: str, conf: dict[str, Any]) -> Ended:
+        bag = DagBag(str(file))
+        assert bag.import_errors == {}
+        DagBundlesManager().sync_bundles_to_db()
+        sync_bag_to_db(bag, "dags-folder", None)
+        return Runner(bag, capfd, buckets, witnesses).run(conf, dag_id)
+
+    return run_once
 
 
 @pytest.fixture
-def audit(airflow_database: None, capfd: pytest.CaptureFixture[str]) -> Callable[[Ended], Ended]:
+def audit(run_file: RunFile) -> Callable[[Ended], Ended]:
     """Audit a run as `transfer audit` does."""
     file = PROJECT / "dags" / "transfer_audit.py"
-    return lambda ended: run_file(file, "audit", {"dag_id": ended.dag_id, "run_id": ended.run_id}, capfd)
+    return lambda ended: run_file(file, "audit", {"dag_id": ended.dag_id, "run_id": ended.run_id})
 
 
 @pytest.fixture
@@ -244,6 +251,32 @@ def test_a_run_of_a_queue_is_audited_and_counted_by_what_it_reported(
     assert statistics.total.bytes_copied >= 2 * (1 + 2 + 3 + 4 + len(b"a second version"))
     by_pair = compute_statistics([counted], group_by="pair").groups
     assert {group.name for group in by_pair} == {"s3 to az", "s3 to file"}
+
+
+def test_what_a_queue_had_deleted_is_listed_over_http(
+    run: RunBody, witnesses: HistoryWitnesses, buckets: Buckets, queue: Queue, routes: Callable[..., str]
+) -> None:
+    source, destination = buckets.new("s3"), buckets.new("file")
+    queue.listen(source)
+    source.put("stays.csv", b"s")
+    source.put("goes.csv", b"goes")
+    more = f"detect: {{kind: sqs, queue_url: '{queue.url}'}}\nmirror_deletes: true"
+    ids = routes((source, destination), more=more)
+    assert run(consumers(ids, queue)).state == "success"
+    source.client.delete_object(Bucket=source.name, Key="goes.csv")
+    place = {"bucket": {"name": source.name}, "object": {"key": "goes.csv", "sequencer": "FF"}}
+    removed = {"eventSource": "aws:s3", "eventName": "ObjectRemoved:Delete", "eventVersion": "2.1", "s3": place}
+    queue.send(json.dumps({"Records": [removed]}))
+    ended = run(consumers(ids, queue))
+    assert destination.content() == {"stays.csv": b"s"}
+
+    def listed(outcome: str) -> list[tuple[str, str]]:
+        path = f"/transfers/{ended.dag_id}/{ended.run_id}/objects"
+        found = witnesses.http.get(path, params={"outcome": outcome}).raise_for_status().json()
+        assert found["next_cursor"] is None
+        return [(one["key"], one["outcome"]) for one in found["objects"]]
+
+    assert (listed("deleted"), listed("copied")) == ([("goes.csv", "deleted")], [])
 
 
 def test_a_consumer_that_leaves_something_undone_fails_with_one_message(

@@ -14,6 +14,7 @@ import pytest
 from tests.airflow_home import PROJECT
 from tests.e2e.buckets import Bucket
 from tests.e2e.conftest import Buckets, Ended, Runner, read_xcoms
+from tests.e2e.history_witnesses import HistoryWitnesses
 from tests.e2e.listening import Listener, listening
 from tests.e2e.test_queue_runs import Queue
 
@@ -45,14 +46,14 @@ def queue(emulators: Any) -> Queue:
 class Followed:
     """A route from S3 to GCS with steps behind it."""
 
-    def __init__(self, runner: Callable[[], Runner], source: Bucket, destination: Bucket, *, dag_id: str) -> None:
+    def __init__(self, runner: Runner, source: Bucket, destination: Bucket, *, dag_id: str) -> None:
         self._runner = runner
         self.source = source
         self.destination = destination
         self.dag_id = dag_id
 
     def run(self, conf: dict[str, Any] | None = None) -> Ended:
-        return self._runner().run(conf or {}, self.dag_id)
+        return self._runner.run(conf or {}, self.dag_id)
 
     def states(self, ended: Ended) -> dict[str, str]:
         from airflow.models.taskinstance import TaskInstance
@@ -66,7 +67,7 @@ class Followed:
 
 @pytest.fixture
 def followed(
-    airflow_database: None,
+    witnesses: HistoryWitnesses,
     buckets: Buckets,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -95,7 +96,8 @@ def followed(
         assert bag.import_errors == {}
         DagBundlesManager().sync_bundles_to_db()
         sync_bag_to_db(bag, "dags-folder", None)
-        return Followed(lambda: Runner(bag, capfd), source, destination, dag_id=f"transfer__{route_id}")
+        runner = Runner(bag, capfd, buckets, witnesses)
+        return Followed(runner, source, destination, dag_id=f"transfer__{route_id}")
 
     return make
 

@@ -17,8 +17,9 @@ import pytest
 from tests.airflow_home import PROJECT
 from tests.e2e.buckets import Bucket
 from tests.e2e.conftest import Buckets, Emulators, Places, read_xcoms
+from tests.e2e.history_witnesses import HistoryWitnesses
 from tests.e2e.test_failures import s3_connection
-from tests.e2e.truth import Account, Evidence, check_truth
+from tests.e2e.truth import HISTORY_WITNESSES, Account, Evidence, check_truth
 from tests.faults.proxy import delay, fault_proxy_in_thread
 
 OBJECTS = 30
@@ -28,7 +29,7 @@ WHEN = "2026-03-04T05:06:07+00:00"
 class RepeatedRun:
     """One DAG run in a process that may be stopped, and run again under the same id, as if it were cleared."""
 
-    def __init__(self, folder: Path, buckets: Buckets, conf: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, buckets: Buckets, witnesses: HistoryWitnesses, conf: dict[str, Any]) -> None:
         self._folder = folder
         self._asked = folder / "runs.json"
         self._events = folder / "events.ndjson"
@@ -36,7 +37,7 @@ class RepeatedRun:
         self._asked.write_text(
             json.dumps([{"dag_id": "transfer", "conf": conf, "dags_folder": dags, "logical_date": WHEN}])
         )
-        self._places = Places(buckets, conf)
+        self._places = Places(buckets, witnesses, conf, "transfer")
 
     def start(self, **variables: str) -> subprocess.Popen[str]:
         transport = {"type": "file", "log_file_path": str(self._events), "append": True}
@@ -60,9 +61,9 @@ class RepeatedRun:
         assert process.returncode == 0, output
         [ended] = json.loads(self._asked.with_suffix(".ended").read_text())
         [report] = read_xcoms("transfer", ended["run_id"])["report", "return_value"]
-        assert self._places.check(ended["run_id"], ended["state"], report, events=self.events()) >= {
-            "stores", "receipts", "report", "lineage",
-        }  # fmt: skip
+        told = self._places.check(ended["run_id"], ended["state"], report, events=self.events())
+        history = {witness.__name__ for witness in HISTORY_WITNESSES}
+        assert told >= {"stores", "receipts", "report", "lineage"} | history
         return {**report, "run_state": ended["state"]}
 
     def events(self) -> list[dict[str, Any]]:
@@ -85,10 +86,10 @@ def source(buckets: Buckets) -> Bucket:
 
 
 def test_a_run_that_is_cancelled_and_cleared_counts_each_object_once(
-    airflow_database: None, emulators: Emulators, buckets: Buckets, source: Bucket, tmp_path: Path
+    witnesses: HistoryWitnesses, emulators: Emulators, buckets: Buckets, source: Bucket, tmp_path: Path
 ) -> None:
     destination = buckets.new("file")
-    run = RepeatedRun(tmp_path, buckets, {"source": source.url, "destination": destination.url})
+    run = RepeatedRun(tmp_path, buckets, witnesses, {"source": source.url, "destination": destination.url})
     with fault_proxy_in_thread(emulators.s3) as proxy:
         proxy.inject(delay(600), method="GET", target_contains="/07.csv")
         process = run.start(AIRFLOW_CONN_AWS_DEFAULT=s3_connection(proxy.url))

@@ -146,6 +146,12 @@ def check_truth(evidence: Evidence) -> dict[str, Account]:
     return told
 
 
+def check_told(report: Mapping[str, Any] | None, told: Mapping[str, Mapping[str, Any]]) -> None:
+    """Look whether those who read the history say of a run what its report says."""
+    expected = _numbers(report)
+    assert all(_numbers(numbers) == expected for numbers in told.values()), f"not as the report {report}: {told}"
+
+
 def copied_receipts(evidence: Evidence) -> list[Mapping[str, Any]] | None:
     """Return the receipts of the newest plan that say an object was copied, one for each object; None without any."""
     if evidence.report is None or not evidence.report["records"].startswith("file://"):

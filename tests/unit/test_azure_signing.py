@@ -15,7 +15,8 @@ from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy,
 from skyferry.errors import AccessDeniedError, ConnectionConfigError
 from skyferry.stores.azure_api import AzureApi
 from skyferry.stores.azure_signing import Anonymous, AzureRequest, BearerTokens, SharedKey, _header_order
-from skyferry.stores.http_requests import Line, new_session
+from skyferry.stores.http_client import HttpClient
+from skyferry.stores.http_requests import Line
 
 KEY = "c2VudGluZWw="
 DATE = "Sat, 21 Nov 2026 09:00:00 GMT"
@@ -106,8 +107,8 @@ async def test_a_challenge_names_the_tenant_to_ask() -> None:
 
 
 async def test_tokens_are_not_sent_in_clear() -> None:
-    async with new_session() as session:
-        line = Line(session=session)
+    async with HttpClient() as client:
+        line = Line(client=client)
         with pytest.raises(ConnectionConfigError, match="access tokens are only sent over https"):
             AzureApi(line, "http://account.example", "lake", authority=Anonymous(), needs_tls=True)
         AzureApi(line, "https://account.example", "lake", authority=Anonymous(), needs_tls=True)

@@ -25,7 +25,7 @@ from skyferry.cli.run import INTERRUPTED, AsJson, Unpause, Wait, run
 from skyferry.cli.sending_verbs import get, put
 from skyferry.cli.statistic import statistic
 from skyferry.cli.status import status
-from skyferry.errors import AirflowUnreachableError, TransferError
+from skyferry.errors import AirflowUnreachableError, TransferError, UnknownRunError
 
 USAGE_ERROR = 2
 UNREACHABLE = 3
@@ -73,6 +73,9 @@ def main() -> None:
     except AirflowUnreachableError as error:
         say(str(error))
         sys.exit(UNREACHABLE)
+    except UnknownRunError as error:
+        say(str(error) if error.hint else f"{error}; see: transfer status")
+        sys.exit(USAGE_ERROR)
     except TransferError as error:
         say(str(error))
         sys.exit(USAGE_ERROR)

@@ -42,6 +42,7 @@ from skyferry.history.transfer_run import (
     ON_DEMAND_DAG_ID,
     QUEUE_DAG_PREFIX,
     REPORT_TASK_ID,
+    REPORTED_ASSET,
     RESULT_KEY,
     TAG,
     TransferRun,
@@ -55,7 +56,8 @@ PAGE_RUNS = 100
 OBJECTS_API = "/transfer/v1/transfers"
 """Where the REST API of Skyferry, a plugin of the API server, has the runs."""
 
-MAX_REQUESTS_AT_ONCE = 8
+MAX_REQUESTS_AT_ONCE = 4
+"""An API server of one process answers more of them at once no sooner."""
 _WAIT_SECONDS = 1.0
 _STORE_FAILED = 502
 """What that API answers when a store refuses, or does not answer."""
@@ -321,14 +323,14 @@ class AirflowApi:
         return line
 
     def announced_reports(self, *, since: datetime, offset: int = 0) -> AnnouncedReports:
-        """Return one page of the reports that runs have announced with the asset of their route, the oldest first."""
+        """Return one page of the reports that runs left as asset events, the oldest first."""
         body = self._call(self._event_page, since, offset)
         try:
             page = json.loads(body)
             reports = tuple(
                 (str(event["source_dag_id"]), str(event["source_run_id"]), event["extra"])
                 for event in page["asset_events"]
-                if is_transfer_dag(event["source_dag_id"] or "") and isinstance(event["extra"], Mapping)
+                if _is_whole_report(event)
             )
             return AnnouncedReports(reports=reports, total=int(page["total_entries"]))
         except (ValueError, KeyError, TypeError) as error:
@@ -421,9 +423,7 @@ class AirflowApi:
             return self._call(call, *args, **kwargs)
         except AirflowRefusedError as error:
             if isinstance(error.__cause__, ApiException) and error.__cause__.status == 404:
-                raise UnknownRunError(
-                    f'no run "{run_id[:200]}" in {self.access.url}', hint="see: transfer status"
-                ) from error
+                raise UnknownRunError(f'no run "{run_id[:200]}" in {self.access.url}') from error
             raise
 
     def _call(
@@ -514,6 +514,13 @@ def _checked(response: Any, *, may_be_missing: bool = False) -> bytes | None:
     if not 200 <= response.status < 300:
         raise ApiException(status=response.status, reason=response.reason, body=body.decode(errors="replace"))
     return body
+
+
+def _is_whole_report(event: Mapping[str, Any]) -> bool:
+    """Tell whether an asset event holds the report of a run, and not one route's share of it."""
+    dag_id = event["source_dag_id"] or ""
+    is_share = dag_id.startswith(QUEUE_DAG_PREFIX) and event["name"] != REPORTED_ASSET
+    return is_transfer_dag(dag_id) and not is_share and isinstance(event["extra"], Mapping)
 
 
 def _page(answer: Any) -> RunPage:

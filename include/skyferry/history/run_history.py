@@ -78,7 +78,7 @@ class RunHistory:
         dag_id, _, rest = run_id.partition("/")
         found = [self.api.run(dag_id, rest)] if rest else self.api.runs_of_id(run_id)
         if not found:
-            raise UnknownRunError(f'no run "{run_id[:200]}" in {self.api.access.url}', hint="see: transfer status")
+            raise UnknownRunError(f'no run "{run_id[:200]}" in {self.api.access.url}')
         if len(found) > 1:
             names = ", ".join(f"{run.dag_id}/{run.run_id}" for run in found[:5])
             raise UnknownRunError(f'"{run_id}" is the id of {len(found)} runs', hint=f"say which: {names}")
@@ -97,7 +97,7 @@ class RunHistory:
         """Yield all runs that were to begin then or later, the oldest first; memory does not grow with their number.
 
         Costs one request for each hundred runs. Reports that the cache does not have cost one for each hundred runs
-        that announced what they copied (see `_read_announced`), and one for each other run.
+        that ended well (see `_read_announced`), and one for each that failed.
         """
         if self._cache is None:
             raise ValueError("stream needs a cache")
@@ -150,10 +150,10 @@ class RunHistory:
                 yield from pool.map(page_at, offsets[start : start + MAX_REQUESTS_AT_ONCE])
 
     def _read_announced(self, cache: RunCache, since: datetime | None) -> None:
-        """Take the reports of runs that copied something from the asset events of their routes, a hundred at a time.
+        """Take the reports of runs that ended well from asset events, a hundred at a time.
 
-        Airflow lists XComs without their values; events it lists whole. Those of runs that consumed a queue have one
-        route's share only, and are left out. Whoever may not see assets gets the reports one by one.
+        Airflow lists XComs without their values; events it lists whole. Failed runs have none, nor have runs of a
+        version before events; whoever may not see assets gets all reports one by one.
         """
         first = cache.first_unreported(since=since)
         if first is None or cache.count_unreported(since=since) <= PAGE_RUNS:
@@ -165,9 +165,7 @@ class RunHistory:
         try:
             for page in self._pages(page_at):
                 cache.put_announced(
-                    (dag_id, run_id, _route_name(dag_id, "", report), report)
-                    for dag_id, run_id, report in page.reports
-                    if not dag_id.startswith(QUEUE_DAG_PREFIX)
+                    (dag_id, run_id, _route_name(dag_id, "", report), report) for dag_id, run_id, report in page.reports
                 )
         except AirflowRefusedError:
             return

@@ -14,6 +14,9 @@ QUEUE_DAG_PREFIX = "consume__"
 TAG = "skyferry"
 """The tag of all DAGs whose runs are transfers."""
 
+REPORTED_ASSET = "transfer.reported"
+"""The asset whose events are the reports of runs that announced no arrival, and of those that consumed a queue."""
+
 PLAN_TASK_ID = "plan"
 COPY_TASK_IDS = ("copy", "consume")
 REPORT_TASK_ID = "report"

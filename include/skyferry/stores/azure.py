@@ -1,7 +1,8 @@
-"""Azure Blob Storage as a store: block blobs, conditional on what the key showed, checked by MD5 on arrival.
+"""Azure Blob Storage as a store: block blobs, conditional on what the key showed, checked on arrival.
 
 A small object is one Put Blob, a large one is Put Block for each part and one Put Block List, which is the commit. The
-service refuses any body that does not fit its `Content-MD5`, and the whole content's MD5 is kept with the blob.
+service refuses a blob that does not fit its `Content-MD5`, and a block that does not fit its CRC64; the whole content's
+MD5 is kept with the blob.
 
 Known limitations: the service has no call that removes the uncommitted blocks of a given-up upload; they are invisible,
 and the service drops them a week after the last of them was written.
@@ -16,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
-from skyferry.checksums import base64_of, hex_of
+from skyferry.checksums import base64_of, digest, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -112,7 +113,7 @@ class AzureStore:
         parts_in_order=False,
         digests=frozenset({"md5"}),
         commit_digests=frozenset({"md5"}),
-        part_digests=frozenset({"md5"}),
+        part_digests=frozenset({"crc32c", "crc64nvme"}),
         min_part_bytes=1,
         part_multiple_bytes=1,
         max_part_bytes=4_000 * _MEBIBYTE,
@@ -319,7 +320,7 @@ class AzureStore:
             key, size_bytes=len(body), part_bytes=max(1, len(body)), metadata=metadata, replaces=None
         )
         if body:
-            await upload.put_part(0, body, digests)
+            await upload.put_part(0, body, await digest(body, self.capabilities.part_digests))
         return await upload.commit(digests)
 
     async def _put_blob(
@@ -334,7 +335,10 @@ class AzureStore:
             **condition_headers(replaces),
         }
         answer = await self.write(key, headers=headers, body=body)
-        return self.committed(key, len(body), answer, md5=md5, found_md5=hex_of(answer.headers.get("Content-MD5", "")))
+        found_md5 = hex_of(answer.headers.get("Content-MD5", ""))
+        if found_md5 and found_md5 != md5:
+            raise ChecksumMismatchError(f"{self.url(key)} was stored with md5 {found_md5}; {md5} was sent")
+        return self.committed(key, len(body), answer, md5=md5, verified_by="md5" if found_md5 else None)
 
     async def write(self, key: str, **options: Any) -> Answer:
         """Return the answer to the request that changes what a key shows.
@@ -354,9 +358,7 @@ class AzureStore:
                 hint="it was left alone",
             ) from None
 
-    def committed(self, key: str, size_bytes: int, answer: Answer, *, md5: str, found_md5: str) -> Committed:
-        if found_md5 and found_md5 != md5:
-            raise ChecksumMismatchError(f"{self.url(key)} was stored with md5 {found_md5}; {md5} was sent")
+    def committed(self, key: str, size_bytes: int, answer: Answer, *, md5: str, verified_by: str | None) -> Committed:
         info = ObjectInfo(
             key=key,
             size_bytes=size_bytes,
@@ -364,7 +366,7 @@ class AzureStore:
             version_id=answer.headers.get("x-ms-version-id"),
             checksums={"md5": md5},
         )
-        return Committed(info=info, verified_by="md5" if found_md5 else None)
+        return Committed(info=info, verified_by=verified_by)
 
     async def start_upload(
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None

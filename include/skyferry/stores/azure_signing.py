@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from skyferry.errors import AccessDeniedError
@@ -138,6 +139,7 @@ class BearerTokens:
         return True
 
 
+@lru_cache(maxsize=256)
 def _header_order(name: str) -> str:
     """Return what the service sorts header names by: hyphens do not count, underscores come before digits."""
     return name.lower().replace("-", "").replace("_", "!")

@@ -49,6 +49,8 @@ from skyferry.stores.http_requests import Answer, Line, Target, in_pieces
 
 _KIBIBYTE = 2**10
 _PAGE_KEYS = 1_000
+# Above this size a body is not copied to put what goes before and after it into one piece.
+_JOINED_BYTES = 256 * 1024
 _DEFAULT_TYPE = "application/octet-stream"
 _HEADER_FIELDS = {
     "contentType": "content_type",
@@ -256,7 +258,7 @@ class GcsStore:
             self._upload_address(key, "multipart", replaces),
             key,
             headers=headers,
-            body=in_pieces(head, body, tail),
+            body=b"".join((head, body, tail)) if size_bytes <= _JOINED_BYTES else in_pieces(head, body, tail),
             size_bytes=size_bytes,
         )
         return await self.committed(key, answer, digests["crc32c"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
 from skyferry.errors import (
@@ -19,7 +19,8 @@ from skyferry.errors import (
     TransferError,
     UploadLostError,
 )
-from skyferry.stores.http_requests import TRANSPORT_ERRORS, Answer, Line, Target, exchange
+from skyferry.stores.http_client import Body
+from skyferry.stores.http_requests import Answer, Line, Target, exchange
 from skyferry.stores.pacing import retry_after_seconds
 
 _MESSAGE_CHARACTERS = 200
@@ -74,7 +75,7 @@ class GcsApi:
         target: Target,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | AsyncIterable[bytes | memoryview] | None = None,
+        body: Body | None = None,
         size_bytes: int | None = 0,
     ) -> Answer:
         """Return the whole answer.
@@ -102,7 +103,7 @@ class GcsApi:
             raise
         except Exception as error:  # comes from whatever library made the token
             name = type(error).__name__
-            if getattr(error, "retryable", False) or isinstance(error, TRANSPORT_ERRORS):
+            if getattr(error, "retryable", False) or isinstance(error, OSError):
                 raise ConnectionLostError(f"{target} failed: no access token could be fetched ({name})") from None
             raise AccessDeniedError(
                 f"{target} failed: the credentials give no access token ({name})",

@@ -1,23 +1,17 @@
 """One HTTP request to a store: its deadline, what it is about, and what a broken line means.
 
-No request follows a redirect or goes to another host than the one it names. None is sent twice, save that aiohttp
-repeats a read or a deletion once when the pooled connection it was written to turns out to be closed (RFC 9112 section
-9.3.1).
+No request follows a redirect or goes to another host than the one it names. None is sent twice, save that a read or a
+deletion is repeated when the pooled connection it was written to turns out to be closed (see `http_client`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree as ET
-
-import aiohttp
-from yarl import URL
 
 from skyferry.errors import (
     ConnectionConfigError,
@@ -26,17 +20,13 @@ from skyferry.errors import (
     SizeMismatchError,
     TransferError,
 )
-from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS, deadline_seconds
-
-TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
-"""What a request may end in without an answer."""
+from skyferry.stores.http_client import Body, HttpClient, OversizedError, Reply, TransportError
+from skyferry.stores.pacing import deadline_seconds
 
 Accept = Callable[[int, Mapping[str, str]], None]
 """Looks at status and headers before the body is read; what it raises ends the request."""
 
 _PIECE_BYTES = 256 * 1024
-# What aiohttp would add by itself; a type of content nobody named would be stored, and is missing in signatures.
-_UNASKED_HEADERS = frozenset({"Accept", "Content-Type"})
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -89,25 +79,12 @@ class Line:
     """How an endpoint is reached.
 
     Attributes:
-        session: It stays the caller's to close. It must not undo Content-Encoding.
-        options: What every request takes beside, such as `proxy`.
+        client: It stays the caller's to close.
         trust_hint: What to do about a certificate nobody vouches for.
     """
 
-    session: aiohttp.ClientSession
-    options: Mapping[str, Any] = field(default_factory=dict)
+    client: HttpClient
     trust_hint: str = "install its authority"
-
-
-def new_session(*, max_requests: int = 100, tls: ssl.SSLContext | bool = True) -> aiohttp.ClientSession:
-    """Return a session for a `Line`: it keeps no cookies, undoes no encoding and asks no environment.
-
-    Args:
-        max_requests: How many may run at the same time; the others wait.
-        tls: What certificates are checked with; False checks none.
-    """
-    connector = aiohttp.TCPConnector(limit=max_requests, ssl=tls)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
 
 
 async def exchange(
@@ -117,7 +94,7 @@ async def exchange(
     target: Target,
     *,
     headers: Mapping[str, str] = _NO_HEADERS,
-    body: bytes | AsyncIterable[bytes | memoryview] | None = None,
+    body: Body | None = None,
     size_bytes: int | None = 0,
     accept: Accept | None = None,
 ) -> Answer:
@@ -132,26 +109,29 @@ async def exchange(
         ConnectionConfigError: Nobody vouches for the endpoint's certificate.
         ConnectionLostError: No answer, or a broken one.
     """
+
+    def limit_bytes(status: int, found: Mapping[str, str]) -> int | None:
+        if accept is None or status // 100 != 2:
+            return None
+        accept(status, found)
+        _require_size(found, size_bytes or 0, target)
+        return size_bytes or 0
+
     try:
-        async with line.session.request(
+        reply: Reply = await line.client.send(
             method,
-            URL(address, encoded=True),
-            headers={**headers, "User-Agent": "skyferry"},
-            skip_auto_headers=_UNASKED_HEADERS,
-            data=body,
-            timeout=_timeout(size_bytes),
-            allow_redirects=False,
-            **line.options,
-        ) as response:
-            if accept is None or response.status // 100 != 2:
-                content = await response.read()
-            else:
-                accept(response.status, response.headers)
-                content = await _read_up_to(response, size_bytes or 0, target)
-            return Answer(target=target, status=response.status, headers=response.headers, body=content)
+            address,
+            headers=headers,
+            body=body,
+            timeout_seconds=None if size_bytes is None else deadline_seconds(size_bytes),
+            accept=limit_bytes,
+        )
+    except OversizedError:
+        raise _oversized(target, "more", size_bytes or 0) from None
     except Exception as error:  # whatever the client raises has a translation
-        # Without the cause: the client's texts hold whole addresses, and signatures and sessions in them are secrets.
+        # Without the cause: signatures and sessions in addresses and headers are secrets.
         raise _translate(error, target, line) from None
+    return Answer(target=target, status=reply.status, headers=reply.headers, body=reply.body)
 
 
 def parse_xml(answer: Answer) -> ET.Element:
@@ -179,39 +159,24 @@ async def in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
             yield view[start_byte : start_byte + _PIECE_BYTES]
 
 
-async def _read_up_to(response: aiohttp.ClientResponse, size_bytes: int, target: Target) -> bytes:
-    """Return the body of an answer; a larger one than was asked for is not taken into memory."""
-    announced_bytes = response.content_length
-    if announced_bytes is not None:
-        if announced_bytes > size_bytes:
-            raise _oversized(target, f"{announced_bytes:,}", size_bytes)
-        return await response.read()
-    content = bytearray()
-    async for piece in response.content.iter_any():
-        content += piece
-        if len(content) > size_bytes:
-            raise _oversized(target, f"{len(content):,} or more", size_bytes)
-    return bytes(content)
+def _require_size(headers: Mapping[str, str], size_bytes: int, target: Target) -> None:
+    """Refuse an answer that announces more than was asked for, before any of it is taken into memory."""
+    announced = headers.get("Content-Length", "")
+    if announced.isdecimal() and int(announced) > size_bytes:
+        raise _oversized(target, f"{int(announced):,}", size_bytes)
 
 
 def _oversized(target: Target, found: str, size_bytes: int) -> SizeMismatchError:
     return SizeMismatchError(f"{target.url} came with {found} bytes; {size_bytes:,} were asked for")
 
 
-def _timeout(size_bytes: int | None) -> aiohttp.ClientTimeout:
-    total_seconds = None if size_bytes is None else deadline_seconds(size_bytes)
-    return aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-
-
 def _translate(error: Exception, target: Target, line: Line) -> TransferError:
     if isinstance(error, TransferError):
         return error
-    if isinstance(error, aiohttp.ClientSSLError):
+    if isinstance(error, TransportError) and error.is_trust:
         return ConnectionConfigError(
             f"{target} failed: the certificate of the endpoint is not trusted", hint=line.trust_hint
         )
-    if isinstance(error, TRANSPORT_ERRORS):
-        return ConnectionLostError(
-            f"{target} failed: {type(error).__name__}", hint="the endpoint did not answer properly"
-        )
+    if isinstance(error, TransportError):
+        return ConnectionLostError(f"{target} failed: {error}", hint="the endpoint did not answer properly")
     return PermanentError(f"{target} failed: {type(error).__name__}")

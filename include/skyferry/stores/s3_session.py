@@ -18,8 +18,10 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore import UNSIGNED
 from botocore import exceptions as botocore_errors
+from botocore.httpsession import get_cert_path
 
 from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError
+from skyferry.stores.http_client import HttpClient, Proxy, Tls
 from skyferry.stores.http_requests import Line
 from skyferry.stores.s3_api import Place, S3Api
 from skyferry.stores.sigv4 import AwsKeys
@@ -138,11 +140,38 @@ class ClientPlaces:
 
     async def _line(self, url: str) -> Line:
         http_session = self._client._endpoint.http_session
-        proxies = http_session._proxy_config
-        proxy_url = proxies.proxy_url_for(url)
-        session = await AIOHTTPSession._get_session(http_session, proxy_url)
-        options = {"proxy": proxy_url, "proxy_headers": proxies.proxy_headers_for(url)} if proxy_url else {}
-        return Line(session=session, options=options, trust_hint=_TRUST_HINT)
+        client = HttpClient(
+            max_requests=http_session._max_pool_connections, tls=_tls(http_session), proxy=_proxy(http_session, url)
+        )
+        # It is closed with the connections of the aiobotocore client.
+        await http_session._exit_stack.enter_async_context(client)
+        return Line(client=client, trust_hint=_TRUST_HINT)
+
+
+def _tls(http_session: Any) -> Tls:
+    verify = http_session._verify
+    return Tls(
+        verifies=bool(verify),
+        authorities=get_cert_path(verify) or "",
+        certificate=http_session._cert_file or "",
+        key=http_session._key_file or "",
+    )
+
+
+def _proxy(http_session: Any, url: str) -> Proxy | None:
+    proxies = http_session._proxy_config
+    proxy_url = proxies.proxy_url_for(url)
+    if not proxy_url:
+        return None
+    certificate = proxies.settings.get("proxy_client_cert") or ""
+    file, key = (certificate, "") if isinstance(certificate, str) else certificate
+    endpoint = _tls(http_session)
+    authorities = proxies.settings.get("proxy_ca_bundle") or endpoint.authorities
+    return Proxy(
+        url=proxy_url,
+        headers=proxies.proxy_headers_for(url),
+        tls=Tls(verifies=endpoint.verifies, authorities=authorities, certificate=file, key=key),
+    )
 
 
 class _PreparedError(Exception):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 from skyferry.checksums import base64_of, composite_etag
 from skyferry.errors import ConnectionLostError, SizeMismatchError, TransferError
@@ -148,7 +148,7 @@ class S3Upload:
         if self._store.sends_checksums:
             value = base64_of(self._part_digests[index]["crc64nvme"])
             checksum = f"<ChecksumCRC64NVME>{value}</ChecksumCRC64NVME>"
-        etag = escape(quoted(self._parts[index]))
+        etag = html.escape(quoted(self._parts[index]), quote=False)
         return f"<Part><PartNumber>{index + 1}</PartNumber><ETag>{etag}</ETag>{checksum}</Part>"
 
     def _require_all_parts(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,8 +20,6 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 """What stands for a body that TLS and a checksum protect."""
-
-_SPACES = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ def signed_headers(
     sent = {**headers, "X-Amz-Content-SHA256": payload, "X-Amz-Date": time}
     if keys.token:
         sent["X-Amz-Security-Token"] = keys.token
-    lines = sorted((name.lower(), _SPACES.sub(" ", value.strip())) for name, value in sent.items())
+    lines = sorted((name.lower(), " ".join(value.split())) for name, value in sent.items())
     names = ";".join(name for name, _ in lines)
     canonical_headers = "".join(f"{name}:{value}\n" for name, value in lines)
     canonical = f"{method}\n{path}\n{query}\n{canonical_headers}\n{names}\n{payload}"

@@ -56,10 +56,10 @@ function row(route, numbers, runs) {
       element("div", { class: "name" }, link(`#/runs?route=${encodeURIComponent(route.id)}`, route.id)),
       element("div", { class: "quiet small" }, route.description || `${route.source} to ${route.destination}`)),
     state(route),
-    last ? element("span", {}, badge(last.outcome), " ", link(runHash(last), ago(last.started_at ?? last.run_after))) : "never",
+    last ? element("span", { class: "moment" }, badge(last.outcome), " ", link(runHash(last), ago(last.started_at ?? last.run_after))) : "never",
     route.next_run_after
-      ? element("span", { title: moment(route.next_run_after) }, ago(route.next_run_after))
-      : element("span", { class: "quiet" }, route.schedule ?? "when started"),
+      ? element("span", { class: "moment", title: moment(route.next_run_after) }, ago(route.next_run_after))
+      : element("span", { class: "quiet moment" }, route.schedule ?? "when started"),
     numbers ? share(numbers.success_rate) : "",
     numbers ? count(numbers.objects_copied) : "",
     numbers ? bytes(numbers.bytes_copied) : "",

@@ -14,7 +14,7 @@ export async function showRuns(query) {
   return {
     elements: [
       section("Runs", filter, table(
-        "Runs, the newest first", ["Outcome", "Route", "Began", "#Took", "#Copied", "#Skipped", "#Failed", "#Bytes"],
+        "Runs, the newest first", ["Outcome", "Route", "Began", "#Took", "#Copied", "#Skipped", "#Refused, failed", "#Bytes"],
         runs.map(row), { empty: "There are no runs yet, or none that you may see." },
       )),
     ],

@@ -94,7 +94,7 @@ function percentiles(values, words) {
 }
 
 function groupTable(groups, heading) {
-  return table(heading, [heading, "#Runs", "#Success", "#Objects", "#Bytes", "#Skipped", "#Failed", "#Retries", "#Median"],
+  return table(heading, [heading, "#Runs", "#Success", "#Objects", "#Bytes", "#Skipped", "#Refused, failed", "#Retries", "#Median"],
     groups.map((group) => [
       group.name,
       count(group.runs_total),
