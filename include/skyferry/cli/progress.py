@@ -44,7 +44,7 @@ async def _lines(state: State) -> None:
     told = ""
     while True:
         await asyncio.sleep(_LINE_SECONDS)
-        text = state()[2]
-        if text != told:
+        _, total, text = state()
+        if total and text != told:
             told = text
             say(text)
