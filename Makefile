@@ -132,6 +132,10 @@ bench-history: install ## Measure the statistics of up to 10,000 runs: seconds a
 bench-resume: install ## Measure what is sent again when a worker is killed in the middle of 1 GiB
 	$(PY) -m bench.resume $(ARGS)
 
+.PHONY: bench-celery
+bench-celery: install ## Measure two Celery workers over one, and 1, 10 and 100 routes on Postgres (half an hour)
+	$(PY) -m bench.cluster $(ARGS)
+
 # The rivals have an environment of their own, because `make install` removes from .venv what its locks do not name.
 $(BENCH_STAMP): | $(PYTHON_STAMP)
 	@$(UV) venv --quiet --clear --python $(PY) .venv-bench

@@ -133,12 +133,23 @@ def _await_dags(airflow: LocalAirflow, wanted: set[str]) -> None:
         token = client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
         deadline = time.monotonic() + DAGS_SECONDS
         while True:
-            answer = client.get("/api/v2/dags", params={"limit": 100}, headers={"Authorization": f"Bearer {token}"})
-            missing = wanted - {dag["dag_id"] for dag in answer.raise_for_status().json()["dags"]}
+            missing = wanted - _dag_ids(client, token)
             if not missing:
                 return
             assert time.monotonic() < deadline, f"Airflow at {airflow.url} has no DAGs {missing} after {DAGS_SECONDS} s"
             time.sleep(0.5)
+
+
+def _dag_ids(client: httpx.Client, token: str) -> set[str]:
+    found: set[str] = set()
+    while True:
+        page = client.get(
+            "/api/v2/dags", params={"limit": 100, "offset": len(found)}, headers={"Authorization": f"Bearer {token}"}
+        )
+        dags = page.raise_for_status().json()
+        found |= {dag["dag_id"] for dag in dags["dags"]}
+        if len(found) >= dags["total_entries"] or not dags["dags"]:
+            return found
 
 
 def _migrate(settings: Mapping[str, str], log: Path) -> None:

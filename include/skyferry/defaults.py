@@ -59,6 +59,15 @@ class Defaults(BaseModel):
         json_schema_extra={"expected": "a list of ids of Airflow connections"},
     )
 
+    provision_connections: dict[str, str] = Field(
+        default_factory=dict,
+        title="Connections that provision",
+        description="Id of a route's connection to the id of the one that `transfer provision` uses in its place: one"
+        " with the rights to create things, which transfers need not have. For those not named their own is used.",
+        examples=[{"aws_shop": "aws_shop_admin"}],
+        json_schema_extra={"expected": "a group of ids of Airflow connections"},
+    )
+
     @field_validator("state_url", mode="after")
     @classmethod
     def _in_one_spelling(cls, value: str) -> str:

@@ -28,6 +28,7 @@ from skyferry.detect.settled_files import DEFAULT_SETTLE_SECONDS
 from skyferry.errors import RequestError, RouteConfigError, UnknownRouteError
 from skyferry.handover import Handover, Notify
 from skyferry.object_filter import ObjectFilter, parse_patterns
+from skyferry.provisioning.settings import Provision
 from skyferry.queue_groups import group_by_queue
 from skyferry.request import (
     CONN_ID_PATTERN,
@@ -358,6 +359,12 @@ class Route(BaseModel):
         strict=False,
         max_length=10,
         json_schema_extra={"expected": THEN_RULE},
+    )
+
+    provision: Provision = Field(
+        default_factory=Provision,
+        title="Provision",
+        description="How `transfer provision` makes what is missing around the route.",
     )
 
     @field_validator("id", mode="after")

@@ -55,7 +55,7 @@ class GcsAccess:
                 hint="check its key file or key JSON in Airflow (Admin > Connections)",
             ) from None
         self._token = AccessTokens(credentials, conn_id=conn_id)
-        self._endpoint = _endpoint(extra)
+        self._endpoint = endpoint_of(extra)
         self._max_objects_in_flight = max_objects_in_flight
 
     @asynccontextmanager
@@ -115,7 +115,8 @@ def _has_credentials(extra: Mapping[str, Any]) -> bool:
     return bool(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")) or default_file.is_file()
 
 
-def _endpoint(extra: Mapping[str, Any]) -> str:
+def endpoint_of(extra: Mapping[str, Any]) -> str:
+    """Return where a connection with this extra finds Cloud Storage."""
     endpoint = str(extra.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST") or _DEFAULT_ENDPOINT)
     if "://" not in endpoint:
         endpoint = f"http://{endpoint}"

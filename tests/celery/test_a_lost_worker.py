@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from stack.running import Endpoint
+from stack.components import component
+from stack.running import Endpoint, running
 from stack.servers import missing_programs
 from tests.celery_airflow import CeleryAirflow, Worker, celery_airflow
 from tests.e2e.buckets import S3Bucket
@@ -75,14 +76,23 @@ def delayed(endpoint: Endpoint) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def harbour(moto: Endpoint) -> Harbour:
-    made = Harbour(moto)
+def whole_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """Start a moto that lists 1,000 keys a page, as S3 does; that of the other tests lists 50."""
+    with running(component("moto"), tmp_path_factory.mktemp("moto")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def harbour(whole_pages: Endpoint) -> Harbour:
+    made = Harbour(whole_pages)
     made.fill()
     return made
 
 
 @pytest.fixture(scope="module")
-def cluster(harbour: Harbour, moto: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryAirflow]:
+def cluster(
+    harbour: Harbour, whole_pages: Endpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CeleryAirflow]:
     if missing := missing_programs():
         # Where everything has to be tested, a missing program is a fault of .ci/run.
         complain = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -93,7 +103,7 @@ def cluster(harbour: Harbour, moto: Endpoint, tmp_path_factory: pytest.TempPathF
         "destination": {"url": harbour.destination.url},
         "limits": {"batch_objects": BATCH_OBJECTS, "max_objects_in_flight": 8},
     }
-    with delayed(moto) as url:
+    with delayed(whole_pages) as url:
         extra = {"endpoint_url": url, "region_name": "us-east-1"}
         environment = {
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(

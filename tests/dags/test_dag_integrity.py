@@ -39,7 +39,7 @@ print(json.dumps({"cpu_seconds": cpu_seconds, "dags": sorted(bag.dags), "new": s
 """
 
 
-ALWAYS = ("audit", "maintenance")
+ALWAYS = ("audit", "maintenance", "provision")
 """The DAGs that are there whatever the routes are, beside `transfer`."""
 
 
@@ -141,10 +141,11 @@ def test_a_worker_builds_only_the_dag_it_runs(tmp_path):
     assert parse_in_a_fresh_process(config, "transfer__two")["dags"] == [
         "audit",
         "maintenance",
+        "provision",
         "transfer",
         "transfer__two",
     ]
-    assert parse_in_a_fresh_process(config, "transfer")["dags"] == ["audit", "maintenance", "transfer"]
+    assert parse_in_a_fresh_process(config, "transfer")["dags"] == [*ALWAYS, "transfer"]
 
 
 BAD_ROUTES = {
@@ -295,11 +296,13 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
         "audit",
         "consume__orders",
         "maintenance",
+        "provision",
         "transfer",
     ]
     assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == [
         "audit",
         "maintenance",
+        "provision",
         "transfer",
         "transfer__a",
     ]

@@ -34,8 +34,8 @@ SAYS = {
 }
 """What the nth `airflow dags test` of a page must end with."""
 
-NEEDS_AIRFLOW = "docs/guide/command-line.md"
-"""Its commands talk to a running Airflow."""
+NEED_AIRFLOW = {"docs/guide/command-line.md", "docs/guide/provisioning.md"}
+"""Their commands talk to a running Airflow."""
 
 PAGES_WITH_COMMANDS = [one for one in pages() if any(block.language == "bash" for block in one.blocks)]
 
@@ -51,7 +51,7 @@ def runnable(block: Block) -> str:
 def test_the_commands_of_a_page_do_what_it_says(one: Page, shell: Shell, request: pytest.FixtureRequest) -> None:
     if one.name == "docs/guide/routes.md":
         request.getfixturevalue("shop")
-    if one.name == NEEDS_AIRFLOW:
+    if one.name in NEED_AIRFLOW:
         shell = request.getfixturevalue("shell_of_stack")
     runs = 0
     for block in one.blocks:

@@ -17,6 +17,7 @@ from skyferry.history.airflow_api import AirflowApi
 from skyferry.history.transfer_run import TransferRun
 from tests.history.conftest import Transfer
 from tests.history.pausing import pause
+from tests.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.slow
 
@@ -208,3 +209,22 @@ def test_an_audit_confirms_what_is_there_and_names_what_is_not(transfer: Transfe
     assert "audit" not in {run["dag_id"] for run in listed}, "an audit is no transfer"
     unknown = transfer("audit", "nope")
     assert (unknown.returncode, unknown.stdout) == (2, "")
+
+
+def test_what_a_route_needs_is_planned_made_and_left(transfer: Transfer, airflow_services: LocalAirflow) -> None:
+    planned = document(transfer("provision", "--id", "orders", "--dry-run", "--json"), "transfer provision")
+    folder = f"folder file://{airflow_services.exchange}/lake/"
+    assert (planned["action"], planned["dry_run"], planned["state"]) == ("provision", True, "success")
+    assert folder in {step["thing"] for step in planned["steps"]}
+    made = transfer("provision", "--id", "orders")
+    assert made.returncode == 0, made.stderr
+    assert (airflow_services.exchange / "lake").is_dir()
+    again = transfer("provision", "--id", "orders")
+    assert again.stderr.strip() == "nothing to do"
+    removed = transfer("deprovision", "--id", "orders")
+    assert removed.returncode == 0, removed.stderr
+    assert "folders are never removed" in removed.stdout
+    unknown = transfer("provision", "--id", "ordres", "--json")
+    assert unknown.returncode == 1
+    found = document(unknown, "transfer provision")
+    assert 'no route "ordres"; did you mean "orders"?' in found["problem"]

@@ -18,6 +18,7 @@ from skyferry.cli.clean import clean
 from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
+from skyferry.cli.provision import deprovision, policy, provision
 from skyferry.cli.reading_verbs import cat, du, find, ls, stat
 from skyferry.cli.removing_verbs import mb, mkdir, rb, rm
 from skyferry.cli.request_options import takes_request
@@ -51,6 +52,9 @@ app.command("demo-files", epilog="Example: transfer demo-files exchange/Watch --
 
 app.command(epilog="Example: transfer audit manual__2026-11-21 --readback")(audit)
 app.command(epilog="Example: transfer clean --older-than 3d --dry-run")(clean)
+app.command(epilog="Example: transfer provision --id orders_as_they_come --dry-run")(provision)
+app.command(epilog="Example: transfer deprovision --id orders_as_they_come --dry-run")(deprovision)
+app.command(epilog="Example: transfer policy --id orders_to_lake")(policy)
 
 app.command(epilog="Example: transfer ls s3://shop-exports/orders/")(ls)
 app.command(epilog="Example: transfer stat s3://shop-exports/orders/2026/may.csv")(stat)

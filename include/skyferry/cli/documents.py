@@ -21,6 +21,8 @@ from skyferry.cli.storage_documents import (
 from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
+from skyferry.provisioning.access_rights import ConnectionRights
+from skyferry.provisioning.surroundings_plan import Surroundings
 from skyferry.run_objects import RunObject
 from skyferry.upload_cleanup import Cleanup
 
@@ -107,6 +109,14 @@ class StatisticsDocument:
     groups: tuple[GroupDocument, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyDocument:
+    """The rights of a route's connections."""
+
+    route: str
+    connections: tuple[ConnectionRights, ...]
+
+
 DOCUMENTS: Mapping[str, type] = {
     "transfer run": RunDocument,
     "transfer status": RunsDocument,
@@ -117,6 +127,9 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer statistic": StatisticsDocument,
     "transfer audit": Audit,
     "transfer clean": Cleanup,
+    "transfer provision": Surroundings,
+    "transfer deprovision": Surroundings,
+    "transfer policy": PolicyDocument,
     "transfer ls": ListingDocument,
     "transfer find": ListingDocument,
     "transfer stat": EntryDocument,

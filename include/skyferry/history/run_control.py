@@ -15,6 +15,8 @@ AUDIT_DAG_ID = "audit"
 AUDIT_TASK_ID = "audit"
 CLEAN_DAG_ID = "maintenance"
 CLEAN_TASK_ID = "clean"
+PROVISION_DAG_ID = "provision"
+PROVISION_TASK_ID = "provision"
 
 
 def start_run(
@@ -116,6 +118,17 @@ def start_clean(api: AirflowApi, *, route: str, url: str, older_than_seconds: in
     conf: dict[str, str | int] = {"older_than_seconds": older_than_seconds, "dry_run": dry_run}
     conf |= {name: value for name, value in (("id", route), ("url", url)) if value}
     return api.start(CLEAN_DAG_ID, conf)
+
+
+def start_provisioning(api: AirflowApi, *, route: str, removes: bool, dry_run: bool) -> TransferRun:
+    """Start the provisioning of a route, and return its own run; it is no transfer, and counts nowhere.
+
+    Raises:
+        AirflowRefusedError: Airflow has no DAG `provision`.
+    """
+    api.unpause(PROVISION_DAG_ID)
+    action = "deprovision" if removes else "provision"
+    return api.start(PROVISION_DAG_ID, {"id": route, "action": action, "dry_run": dry_run})
 
 
 def _let_begin(api: AirflowApi, dag: TransferDagInfo, *, unpause: bool) -> None:
