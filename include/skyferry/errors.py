@@ -19,6 +19,7 @@
     │   ├── ConnectionConfigError      the Airflow connection is unknown or of the wrong type
     │   ├── AccessDeniedError          the credentials lack a right
     │   ├── BucketMissingError         the bucket, container or folder does not exist
+    │   ├── BucketNotEmptyError        the bucket cannot be deleted while something is in it
     │   ├── ObjectArchivedError        the object must be restored before it can be read
     │   ├── ObjectTooLargeError        the destination cannot hold an object of this size
     │   ├── KeyRefusedError            the destination cannot hold an object of this name
@@ -165,6 +166,10 @@ class AccessDeniedError(PermanentError):
 
 class BucketMissingError(PermanentError):
     """The bucket, container or folder does not exist."""
+
+
+class BucketNotEmptyError(PermanentError):
+    """The bucket, container or folder cannot be deleted while something is in it."""
 
 
 class ObjectArchivedError(PermanentError):

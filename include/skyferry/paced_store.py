@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from skyferry.bandwidth import Bandwidth, ByteRate
-from skyferry.errors import PermanentError, ReplanError, ThrottledError
+from skyferry.errors import PermanentError, ReplanError, ThrottledError, TransferError
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.part_sender import PARTS_IN_FLIGHT
 from skyferry.request import TransferRequest
@@ -50,6 +50,8 @@ class PacedStores:
         self._reading = ByteRate(bandwidth, share=share)
         self._writing = ByteRate(bandwidth, share=share)
         self._is_capped = bandwidth.is_capped
+        self.bytes_passed = 0
+        """Of requests that ended; read and written together. Local folders count only under a cap."""
         self._paces: dict[tuple[str, str, str], StorePace] = {}
 
     @asynccontextmanager
@@ -59,7 +61,10 @@ class PacedStores:
             if store.kind == "file" and not self._is_capped:
                 yield store
             else:
-                yield PacedStore(store, _Turns(self._pace(store, conn_id), self._reading, self._writing))
+                yield PacedStore(store, _Turns(self._pace(store, conn_id), self._reading, self._writing, self._count))
+
+    def _count(self, size_bytes: int) -> None:
+        self.bytes_passed += size_bytes
 
     def _pace(self, store: Store, conn_id: str) -> StorePace | None:
         if store.kind == "file":
@@ -125,6 +130,10 @@ class PacedStore:
     async def create_bucket(self) -> None:
         """As the store, in its turn."""
         await self._turns.take("create_bucket", self._store.create_bucket)
+
+    async def delete_bucket(self) -> None:
+        """As the store, in its turn."""
+        await self._turns.take("delete_bucket", self._store.delete_bucket)
 
     def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """As the store; a turn for each `OBJECTS_PER_PAGE` names, which are held."""
@@ -218,6 +227,10 @@ class PacedStore:
         """As the store, in its turn."""
         return await self._turns.take("delete_object", lambda: self._store.delete_object(info))
 
+    async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
+        """As the store, in its turn."""
+        return await self._turns.take("delete_objects", lambda: self._store.delete_objects(infos))
+
     async def aclose(self) -> None:
         """As the store."""
         await self._store.aclose()
@@ -256,7 +269,10 @@ class _Turns:
     Bytes wait before the request does, so that none is held up at the store by those that wait for bytes.
     """
 
-    def __init__(self, pace: StorePace | None, reading: ByteRate, writing: ByteRate) -> None:
+    def __init__(
+        self, pace: StorePace | None, reading: ByteRate, writing: ByteRate, count: Callable[[int], None]
+    ) -> None:
+        self._count = count
         self._pace = pace
         self._reading = reading
         self._writing = writing
@@ -264,12 +280,16 @@ class _Turns:
     async def read(self, name: str, request: Callable[[], Awaitable[_Result]], size_bytes: int) -> _Result:
         """Return what a request returns that reads so many bytes."""
         await self._reading.wait_for(size_bytes)
-        return await self.take(name, request, size_bytes)
+        result = await self.take(name, request, size_bytes)
+        self._count(size_bytes)
+        return result
 
     async def write(self, name: str, request: Callable[[], Awaitable[_Result]], size_bytes: int) -> _Result:
         """Return what a request returns that writes so many bytes."""
         await self._writing.wait_for(size_bytes)
-        return await self.take(name, request, size_bytes)
+        result = await self.take(name, request, size_bytes)
+        self._count(size_bytes)
+        return result
 
     async def take(self, name: str, request: Callable[[], Awaitable[_Result]], size_bytes: int = 0) -> _Result:
         """Return what the request returns, made when it may begin.

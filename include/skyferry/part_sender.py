@@ -52,20 +52,19 @@ class PartSender:
         self._upload = upload
         self._session = session
         self._capabilities = capabilities
-        self._algorithms = algorithms
         self._etag_digest = etag_digest
         self._budget = budget
         self._attempts = attempts
         self._combines = algorithms <= COMBINABLE and etag_digest is None
-        self._part_algorithms = capabilities.part_digests | (algorithms if self._combines else frozenset())
-        self._in_order = ContentDigests(algorithms)
+        self._combined_algorithms = algorithms & COMBINABLE
+        self._part_algorithms = capabilities.part_digests | self._combined_algorithms
+        self._in_order = ContentDigests(algorithms - COMBINABLE)
         self._parts: dict[int, PartDigests] = {}
 
     def hexdigests(self) -> dict[str, str]:
         """Return the digests of the whole content, once all parts were sent."""
-        if not self._combines:
-            return self._in_order.hexdigests()
-        return combined_digests((self._parts[index] for index in sorted(self._parts)), self._algorithms)
+        parts = (self._parts[index] for index in sorted(self._parts))
+        return combined_digests(parts, self._combined_algorithms) | self._in_order.hexdigests()
 
     async def send_all(self) -> None:
         """Send every part the store lacks; the first error cancels the others."""

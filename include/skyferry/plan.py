@@ -98,25 +98,28 @@ class Planner:
         async for decision in map_in_order(pairs, self._decide, limit=_LOOKS_IN_FLIGHT):
             yield decision
 
-    async def decide_now(self, source_key: str) -> PlannedObject | None:
+    async def decide_now(self, source_key: str, *, destination_key: str = "") -> PlannedObject | None:
         """Return the decision for one object by what both sides show now; None when the source shows nothing.
 
         The name is not asked about (see `ObjectFilter.names`), size and age are. For objects that come one by one, in
         any order: names that collide only with each other (`a` and `a/b`) are left to the destination. Costs two
         requests, and more where content has to be compared.
 
+        Args:
+            destination_key: The name of the copy; by default the same name below the destination.
+
         Raises:
             TransferError: One side could not be looked at.
         """
-        destination_key = map_key(
+        named = destination_key or map_key(
             source_key, source_prefix=self._source_prefix, destination_prefix=self._destination_prefix
         )
         # The destination first, for the reason the copy has: a newer version that arrives meanwhile fails our commit.
-        found = await self._found_at(destination_key)
+        found = await self._found_at(named)
         source = await self.attempts.call(lambda: self._source.stat(source_key))
         if source is None:
             return None
-        return await self._decide(self._pair(source, found, is_listed=False))
+        return await self._decide(self._pair(source, found, named, is_listed=False))
 
     async def _found_at(self, destination_key: str) -> ObjectInfo | None:
         try:
@@ -159,7 +162,10 @@ class Planner:
         async for source in sources:
             relative_key = source.key.removeprefix(self._source_prefix)
             found = await found_by_key.at(relative_key)
-            yield self._pair(source, found)
+            destination_key = map_key(
+                source.key, source_prefix=self._source_prefix, destination_prefix=self._destination_prefix
+            )
+            yield self._pair(source, found, destination_key)
 
     async def _selected(self, selection: Selection) -> AsyncIterator[ObjectInfo]:
         if selection.kind == "key":
@@ -186,11 +192,10 @@ class Planner:
     def _listing(self, store: Store, prefix: str) -> AsyncIterator[ObjectInfo]:
         return list_in_key_order(store, prefix, attempts=self.attempts)
 
-    def _pair(self, source: ObjectInfo, found: ObjectInfo | None, *, is_listed: bool = True) -> _Pair:
+    def _pair(
+        self, source: ObjectInfo, found: ObjectInfo | None, destination_key: str, *, is_listed: bool = True
+    ) -> _Pair:
         """Check the name; for a listing this must happen in key order, unlike what `_decide` does."""
-        destination_key = map_key(
-            source.key, source_prefix=self._source_prefix, destination_prefix=self._destination_prefix
-        )
         marker = folder_marker_skip(
             source.key,
             size_bytes=source.size_bytes,

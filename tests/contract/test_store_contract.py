@@ -15,6 +15,7 @@ from skyferry.checksums import digest
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
+    BucketNotEmptyError,
     ChecksumMismatchError,
     DestinationChangedError,
     KeyRefusedError,
@@ -24,6 +25,8 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.objects import Committed, ObjectMetadata, Prefix
+from skyferry.stores.local import LocalStore
+from skyferry.stores.local_files import remove_empty_folders
 from tests.conftest import AZURITE_ACCOUNT
 from tests.contract.conftest import Subject, open_azure, s3_client
 
@@ -83,6 +86,34 @@ async def test_url_names_bucket_and_key_without_credentials(subject: Subject) ->
     assert url.startswith(f"{subject.store.kind}://")
     assert url.endswith("/folder/a b?.txt")
     assert subject.store.bucket.rsplit("/", 1)[-1] in url
+
+
+async def test_a_bucket_with_something_in_it_is_not_deleted(subject: Subject) -> None:
+    committed = await subject.put("folder/kept", b"kept")
+    with pytest.raises(BucketNotEmptyError, match="is not empty"):
+        await subject.store.delete_bucket()
+    assert await subject.content("folder/kept") == b"kept"
+    await subject.store.delete_object(committed.info)
+    if isinstance(subject.store, LocalStore):
+        remove_empty_folders(subject.store.root)
+    await subject.store.delete_bucket()
+    with pytest.raises(BucketMissingError):
+        await subject.store.check_bucket()
+    await subject.store.delete_bucket()
+
+
+async def test_many_are_deleted_at_once_each_only_as_the_version_it_was(subject: Subject) -> None:
+    keys = [key for key in HOSTILE_KEYS if "/" not in key]
+    infos = [(await subject.put(key, b"old")).info for key in keys]
+    newer = (await subject.put(keys[3], b"newer", replaces=infos[3])).info
+    outcomes = await subject.store.delete_objects(infos)
+    assert isinstance(outcomes[3], SourceChangedError)
+    assert subject.store.url(keys[3]) in str(outcomes[3])
+    assert [outcome for number, outcome in enumerate(outcomes) if number != 3] == [True] * (len(keys) - 1)
+    assert await subject.keys() == [keys[3]]
+    again = await subject.store.delete_objects([infos[0], newer])
+    assert again[0] in (True, False)  # S3 does not tell whether there was something
+    assert await subject.keys() == []
 
 
 # Reading and describing

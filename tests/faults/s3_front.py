@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from urllib.parse import parse_qs, urlsplit
+from dataclasses import replace
+from urllib.parse import parse_qs, quote, urlsplit
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
 
 from awscrt import checksums as crt
 
-from tests.faults.proxy import Fault, Forward, Request, Response
+from tests.faults.proxy import Fault, Forward, Headers, Request, Response
 
 _CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
 
@@ -42,6 +45,8 @@ class _Front:
     async def _write(self, request: Request, forward: Forward) -> Response:
         parts = urlsplit(request.target)
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        if request.method == "POST" and "delete" in query:
+            return await _delete(request, forward, parts.path)
         upload_id = query.get("uploadId", "")
         if request.method == "PUT" and upload_id in self._over:
             return _error(404, "NoSuchUpload", "The specified upload does not exist.")
@@ -61,6 +66,36 @@ class _Front:
         if request.method == "POST" and upload_id and response.status == 200:
             self._over.add(upload_id)
         return response
+
+
+async def _delete(request: Request, forward: Forward, path: str) -> Response:
+    """Delete several objects, those with an etag only if they still have it, as `_refusal` says.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+    """
+    root = ET.fromstring(request.body)
+    space = root.tag.partition("}")[0] + "}"
+    refused = []
+    for entry in root.findall(f"{space}Object"):
+        key, etag = entry.findtext(f"{space}Key", ""), entry.find(f"{space}ETag")
+        if etag is None:
+            continue
+        headers = (("If-Match", etag.text or ""), ("Authorization", request.header("Authorization")))
+        refusal = await _refusal(Request("HEAD", "", headers, b""), forward, f"{path.rstrip('/')}/{quote(key)}")
+        entry.remove(etag)
+        if refusal is not None and refusal.status == 412:
+            root.remove(entry)
+            refused.append(f"<Error><Key>{escape(key)}</Key><Code>PreconditionFailed</Code><Message/></Error>")
+    forwarded = replace(
+        request, body=ET.tostring(root, default_namespace=space[1:-1]), headers=_without_digest(request.headers)
+    )
+    response = await forward(forwarded)
+    body = response.body.decode().replace("</DeleteResult>", "".join(refused) + "</DeleteResult>")
+    return Response(response.status, (("Content-Type", "application/xml"),), body.encode())
+
+
+def _without_digest(headers: Headers) -> Headers:
+    return tuple((name, value) for name, value in headers if name.lower() not in ("content-md5", "content-length"))
 
 
 async def _refusal(request: Request, forward: Forward, path: str) -> Response | None:

@@ -20,8 +20,10 @@ from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
 from skyferry.cli.provision import deprovision, policy, provision
 from skyferry.cli.reading_verbs import cat, du, find, ls, stat
+from skyferry.cli.removing_verbs import mb, mkdir, rb, rm
 from skyferry.cli.request_options import takes_request
 from skyferry.cli.run import INTERRUPTED, AsJson, Unpause, Wait, run
+from skyferry.cli.sending_verbs import get, put
 from skyferry.cli.statistic import statistic
 from skyferry.cli.status import status
 from skyferry.errors import AirflowUnreachableError, TransferError, UnknownRunError
@@ -59,6 +61,13 @@ app.command(epilog="Example: transfer stat s3://shop-exports/orders/2026/may.csv
 app.command(epilog="Example: transfer find s3://shop-exports/ --name '*.csv' --larger 10M --newer 7d")(find)
 app.command(epilog="Example: transfer du az://lake/raw/ --depth 1")(du)
 app.command(epilog="Example: transfer cat 's3://shop-exports/orders/2026/*.csv' --count 1K")(cat)
+
+app.command(epilog="Example: transfer put report.csv s3://shop-exports/reports/")(put)
+app.command(epilog="Example: transfer get az://lake/raw/ lake/ --recursive --include '**/*.csv'")(get)
+app.command(epilog="Example: transfer rm s3://shop-exports/tmp/ --recursive --dry-run")(rm)
+app.command(epilog="Example: transfer mb gs://shop-archive")(mb)
+app.command(epilog="Example: transfer rb gs://shop-archive --force")(rb)
+app.command(epilog="Example: transfer mkdir s3://shop-exports/incoming/")(mkdir)
 
 
 def main() -> None:

@@ -11,7 +11,13 @@ from typing import Any, cast
 from pydantic import JsonValue, TypeAdapter
 
 from skyferry.audit import Audit
-from skyferry.cli.storage_documents import EntryDocument, ListingDocument, UsageDocument
+from skyferry.cli.storage_documents import (
+    EntryDocument,
+    ListingDocument,
+    RemovedDocument,
+    SentDocument,
+    UsageDocument,
+)
 from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
@@ -128,6 +134,9 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer find": ListingDocument,
     "transfer stat": EntryDocument,
     "transfer du": UsageDocument,
+    "transfer put": SentDocument,
+    "transfer get": SentDocument,
+    "transfer rm": RemovedDocument,
 }
 """Command to the type of what it writes with `--json`."""
 

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from skyferry.objects import ObjectInfo, ObjectMetadata
 from skyferry.storage.listing import Entry
+from skyferry.storage.removing import Removed
+from skyferry.storage.sending import Sent
 from skyferry.storage.session import Usage
 
 
@@ -45,6 +47,51 @@ class UsageDocument:
 
     total: Usage
     folders: tuple[Usage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentDocument:
+    """What `transfer put` and `transfer get` write; in a dry run nothing is copied.
+
+    `objects` are all that were named; `problems` has a sentence for each of the first hundred that were refused or
+    failed.
+    """
+
+    is_dry_run: bool
+    objects: int
+    size_bytes: int
+    copied: int
+    bytes_copied: int
+    skipped: int
+    refused: int
+    failed: int
+    verified_by: dict[str, int]
+    problems: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedDocument:
+    """What `transfer rm` writes; in a dry run nothing is removed."""
+
+    is_dry_run: bool
+    objects: int
+    size_bytes: int
+    removed: int
+    already_gone: int
+    failed: int
+    problems: list[str]
+
+
+def sent_document(sent: Sent, *, seconds: float, is_dry_run: bool) -> SentDocument:
+    """Return the document of a put or a get."""
+    values = {name: getattr(sent, name) for name in Sent.__slots__} | {"verified_by": dict(sent.verified_by)}
+    return SentDocument(**values, seconds=round(seconds, 3), is_dry_run=is_dry_run)
+
+
+def removed_document(removed: Removed, *, is_dry_run: bool) -> RemovedDocument:
+    """Return the document of a removal."""
+    return RemovedDocument(**{name: getattr(removed, name) for name in Removed.__slots__}, is_dry_run=is_dry_run)
 
 
 def entry_document(entry: Entry) -> EntryDocument:

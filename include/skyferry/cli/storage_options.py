@@ -12,7 +12,7 @@ import typer
 
 from skyferry.cli.output import say
 from skyferry.cli.run import FAILED
-from skyferry.errors import DestinationConflictError, ReplanError, RetryableError
+from skyferry.errors import BucketMissingError, DestinationConflictError, ReplanError, RetryableError
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -54,6 +54,8 @@ def run_verb(work: Coroutine[Any, Any, _Result]) -> _Result:
     """Return what a verb's work comes to; what is missing, or failed on its way, is exit code 1."""
     try:
         return asyncio.run(work)
+    except BucketMissingError as error:
+        raise BucketMissingError(error.message, hint="create it with: transfer mb URL") from error
     except (RetryableError, ReplanError, DestinationConflictError) as error:
         say(str(error))
         raise typer.Exit(FAILED) from None

@@ -8,6 +8,8 @@ The command line has the same verbs, `transfer ls` and so on.
 """
 
 from skyferry.storage.listing import EVERYTHING, Entry, Wanted
+from skyferry.storage.removing import Removed
+from skyferry.storage.sending import SendOptions, Sent
 from skyferry.storage.session import Storage, Usage
 
-__all__ = ["EVERYTHING", "Entry", "Storage", "Usage", "Wanted"]
+__all__ = ["EVERYTHING", "Entry", "Removed", "SendOptions", "Sent", "Storage", "Usage", "Wanted"]

@@ -17,7 +17,6 @@ from skyferry.bandwidth import Bandwidth
 from skyferry.errors import ConnectionConfigError
 from skyferry.paced_store import PacedStores
 from skyferry.request import DEFAULT_CONN_IDS
-from skyferry.state import StoreOpener
 from skyferry.stores.base import Store
 from skyferry.stores.local import LocalStore
 from skyferry.urls import Location
@@ -39,7 +38,7 @@ class ConnectedOpener(Protocol):
         """
 
 
-def open_with(conn_id: str, *, max_in_flight: int, opener: ConnectedOpener | None = None) -> StoreOpener:
+def open_with(conn_id: str, *, max_in_flight: int, opener: ConnectedOpener | None = None) -> PacedStores:
     """Return what opens stores with one connection, each of them at the pace it takes.
 
     Args:

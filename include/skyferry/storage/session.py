@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 from skyferry.attempts import Attempts
+from skyferry.checksums import digest
+from skyferry.errors import DestinationChangedError, RequestError
+from skyferry.objects import ObjectMetadata
 from skyferry.storage.listing import EVERYTHING, Entry, Wanted, all_named, exactly, level, missing
 from skyferry.storage.opening import ConnectedOpener, open_with
 from skyferry.storage.reading import content
-from skyferry.storage.targets import Target, parse_target
+from skyferry.storage.removing import Removal, Removed
+from skyferry.storage.sending import SendOptions, Sent, send
+from skyferry.storage.targets import Target, local_target, parse_bucket, parse_target
 from skyferry.stores.base import Store
+from skyferry.stores.local import LocalStore
+from skyferry.stores.local_files import remove_empty_folders
 from skyferry.urls import Location
+
+DEFAULT_SEND = SendOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,11 @@ class Storage:
         self._exits = AsyncExitStack()
         self._max_in_flight = max_in_flight
         self.attempts = Attempts()
+
+    @property
+    def bytes_passed(self) -> int:
+        """How many bytes went to and from buckets so far; those of requests under way are not in it."""
+        return self._open.bytes_passed
 
     async def __aenter__(self) -> Self:
         """Return the storage; nothing is opened yet."""
@@ -118,6 +133,129 @@ class Storage:
             pieces = content(store, entry.info, start_byte=start_byte, size_bytes=size_bytes, attempts=self.attempts)
             async for piece in pieces:
                 yield piece
+
+    async def put(
+        self,
+        path: str | Path,
+        url: str,
+        options: SendOptions = DEFAULT_SEND,
+        *,
+        key: str | None = None,
+        sent: Sent | None = None,
+    ) -> Sent:
+        """Copy a local file, a folder or what a glob takes to a URL, with the promises of a transfer.
+
+        A file goes to the object of exactly that name, or into the folder if the URL ends in `/`; everything else goes
+        into the folder. Nothing is overwritten unless `options` says so.
+
+        Args:
+            key: Name of the copy below the URL, for names a URL cannot hold.
+            sent: Filled while the objects arrive, for those who show progress; it is what is returned.
+
+        Raises:
+            SourceMissingError: There is no such file.
+            BucketMissingError: The bucket does not exist.
+        """
+        return await self._send(local_target(path), parse_target(url, key=key), options, sent)
+
+    async def get(
+        self,
+        url: str,
+        path: str | Path,
+        options: SendOptions = DEFAULT_SEND,
+        *,
+        key: str | None = None,
+        sent: Sent | None = None,
+    ) -> Sent:
+        """Copy what a URL names to a local file or folder, with the promises of a transfer.
+
+        An object goes to the file of exactly that name, or into the folder if the path is one or ends in `/`;
+        everything else goes into the folder, which is created. Nothing is overwritten unless `options` says so.
+
+        Args:
+            key: Name of the object below the URL, for names a URL cannot hold.
+            sent: As for `put`.
+
+        Raises:
+            SourceMissingError: Nothing has this name.
+        """
+        return await self._send(parse_target(url, key=key), local_target(path), options, sent)
+
+    async def _send(self, named: Target, goal: Target, options: SendOptions, sent: Sent | None) -> Sent:
+        source_store = await self._store(named.bucket)
+        exact = await exactly(source_store, named, attempts=self.attempts)
+        if exact is None:
+            is_no_folder = named.bucket.kind == "file" and named.name and not named.has_glob
+            if named.is_literal or is_no_folder:
+                raise missing(source_store, named)
+            goal = goal.as_folder()
+        sent = sent if sent is not None else Sent()
+        destination = await self._store(goal.bucket), goal
+        await send((source_store, named), destination, exact, options, sent=sent)
+        return sent
+
+    @asynccontextmanager
+    async def removal(self, url: str, *, key: str | None = None, wanted: Wanted = EVERYTHING) -> AsyncIterator[Removal]:
+        """Yield what `rm` would remove, listed and counted; nothing is deleted before its `remove_all`."""
+        store, target = await self._find(url, key=key)
+        with Removal(store) as removal:
+            await removal.collect(all_named(store, target, attempts=self.attempts, wanted=wanted))
+            yield removal
+
+    async def rm(self, url: str, *, key: str | None = None, wanted: Wanted = EVERYTHING) -> Removed:
+        """Delete every object a URL names, those in folders included, each only if it is the version that was listed.
+
+        One that cannot be deleted is counted in the answer, with the reason, and costs the others nothing. On S3 a
+        thousand objects take one request.
+
+        Raises:
+            SourceMissingError: Nothing has this name.
+        """
+        async with self.removal(url, key=key, wanted=wanted) as removal:
+            await removal.remove_all(max_in_flight=self._max_in_flight)
+            return removal.outcome
+
+    async def mb(self, url: str) -> None:
+        """Create a bucket, a container or a local folder; one that is there already is fine."""
+        store = await self._store(parse_bucket(url))
+        await self.attempts.call(store.create_bucket)
+
+    async def rb(self, url: str, *, force: bool = False) -> Removed:
+        """Delete a bucket, a container or a local folder; one that is not there is fine.
+
+        Args:
+            force: Remove the objects in it first. Old versions are left, and keep the bucket from being deleted.
+
+        Raises:
+            BucketNotEmptyError: There is something in it; it was left alone.
+        """
+        bucket = parse_bucket(url)
+        store = await self._store(bucket)
+        outcome = await self.rm(bucket.url) if force else Removed()
+        if isinstance(store, LocalStore) and force:
+            await asyncio.to_thread(remove_empty_folders, store.root)
+        await self.attempts.call(store.delete_bucket)
+        return outcome
+
+    async def mkdir(self, url: str) -> str:
+        """Make a folder and return its URL; one that is there already is fine.
+
+        In a bucket there are no folders, only keys with a `/`. What is made there is what the vendors' consoles make:
+        an object of no bytes whose key ends in `/`.
+        """
+        store, target = await self._find(url)
+        folder = target.as_folder()
+        if store.kind == "file":
+            await self.mb(folder.bucket.url)
+            return folder.bucket.url
+        digests = await digest(b"", store.capabilities.digests)
+        if not folder.folder:
+            raise RequestError(f"{url} names no folder in the bucket", hint="for a bucket: transfer mb")
+        with suppress(DestinationChangedError):  # it is there
+            await self.attempts.call(
+                lambda: store.put_object(folder.folder, b"", metadata=ObjectMetadata(), digests=digests, replaces=None)
+            )
+        return store.url(folder.folder)
 
     async def _find(self, url: str, *, key: str | None = None) -> tuple[Store, Target]:
         target = parse_target(url, key=key)

@@ -10,8 +10,9 @@ a glob, or with `key` from a URL above it.
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skyferry.errors import RequestError
@@ -46,6 +47,14 @@ class Target:
         """Whether the name may stand for several objects."""
         return not self.is_literal and _GLOB.search(self.name) is not None
 
+    def as_folder(self) -> Target:
+        """Return the folder of this name."""
+        if not self.name:
+            return self
+        if self.bucket.kind == "file":
+            return Target(replace(self.bucket, bucket=f"{self.bucket.bucket.rstrip('/')}/{self.key}"), "", "")
+        return Target(self.bucket, f"{self.key}/", "")
+
 
 def parse_target(url: str, *, key: str | None = None, what: str = "URL") -> Target:
     """Return what a URL names.
@@ -69,6 +78,24 @@ def parse_target(url: str, *, key: str | None = None, what: str = "URL") -> Targ
     return Target(bucket, folder, name)
 
 
+def local_target(path: str | Path, *, what: str = "PATH") -> Target:
+    """Return what a path as a shell has it names: relative to the working folder, any character allowed.
+
+    Args:
+        path: A `file:` URL is one, too.
+
+    Raises:
+        RequestError: It is the URL of another kind of store, or a wrong one.
+    """
+    text = str(path)
+    if "://" in text:
+        location = parse_location(text, what=what)
+        if location.kind != "file":
+            raise RequestError(f"{what} {location.url} is not on this machine; expected a path or a file: URL")
+        return parse_target(text, what=what)
+    return _local_target(os.path.abspath(text), is_folder=text.endswith("/"))  # noqa: PTH100 - resolves `..` as well
+
+
 def parse_bucket(url: str, *, what: str = "URL") -> Location:
     """Return the bucket, container or local folder a URL names.
 
@@ -84,8 +111,9 @@ def parse_bucket(url: str, *, what: str = "URL") -> Location:
 def _local_target(path: str, *, is_folder: bool) -> Target:
     if is_folder or Path(path).is_dir():
         return Target(Location("file", path, ""), "", "")
-    folder, name = _split(path)
-    return Target(Location("file", folder.rstrip("/") or "/", ""), "", name)
+    is_there = os.path.lexists(path)
+    folder, name = (path[: path.rindex("/") + 1], path[path.rindex("/") + 1 :]) if is_there else _split(path)
+    return Target(Location("file", folder.rstrip("/") or "/", ""), "", name, is_literal=is_there)
 
 
 def _split(key: str) -> tuple[str, str]:

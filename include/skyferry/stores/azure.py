@@ -10,7 +10,7 @@ and the service drops them a week after the last of them was written.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +21,7 @@ from skyferry.checksums import base64_of, digest, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
+    BucketNotEmptyError,
     ChecksumMismatchError,
     ConnectionLostError,
     DestinationChangedError,
@@ -46,7 +47,7 @@ from skyferry.stores.azure_requests import (
     unquoted,
 )
 from skyferry.stores.azure_upload import AzureUpload
-from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
+from skyferry.stores.base import Capabilities, EtagDigest, UploadToken, delete_each
 from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
 
@@ -142,6 +143,23 @@ class AzureStore:
         try:
             await self.request("PUT", "", "creating", needs=_CREATE_RIGHT, query={"restype": "container"})
         except _AlreadyExistsError:
+            return
+
+    async def delete_bucket(self) -> None:
+        """As the protocol says; the service deletes a container with all that is in it, so this one looks first.
+
+        Blobs that are written between look and delete are lost with the container, unless the account keeps deleted
+        containers.
+        """
+        query = dict(_LISTING) | {"maxresults": "1", "include": "uncommittedblobs,snapshots,versions"}
+        try:
+            answer = await self.request("GET", "", "looking at", needs=_LIST_RIGHT, query=query)
+            if parse_xml(answer).find("Blobs/Blob") is not None:
+                raise BucketNotEmptyError(
+                    f"{self.url()} is not empty", hint="snapshots, versions and unfinished uploads count"
+                )
+            await self.request("DELETE", "", "deleting", needs=_CREATE_RIGHT, query={"restype": "container"})
+        except BucketMissingError:
             return
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
@@ -391,6 +409,9 @@ class AzureStore:
                 return False
             raise no_longer from None
         return True
+
+    async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
+        return await delete_each(self, infos)
 
     async def request(
         self, method: str, key: str, action: str, *, needs: str, target: Target | None = None, **options: Any

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from skyferry.errors import TransferError
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 
 UploadToken = Mapping[str, str]
@@ -30,6 +31,7 @@ class Capabilities:
         publishes: Algorithms of the whole content the store later tells of an object written by `put_object`.
         publishes_of_parts: The same for an object written in parts.
         holds_metadata: Content headers and user metadata are kept.
+        max_deletes: How many objects one request of `delete_objects` takes.
         reads_are_trusted: Reading is not subject to a network (local folders): what was read is what is stored.
     """
 
@@ -47,6 +49,7 @@ class Capabilities:
     publishes_of_parts: frozenset[str]
     holds_metadata: bool
     reads_are_trusted: bool
+    max_deletes: int = 1
 
 
 class EtagDigest(Protocol):
@@ -123,6 +126,13 @@ class Store(Protocol):
 
     async def create_bucket(self) -> None:
         """Create the bucket; one that exists already is fine."""
+
+    async def delete_bucket(self) -> None:
+        """Delete the bucket if there is nothing in it; one that is not there is fine.
+
+        Raises:
+            BucketNotEmptyError: There is; nothing was deleted.
+        """
 
     def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """Yield every object whose key starts with `prefix`, page by page (memory of one page).
@@ -213,5 +223,23 @@ class Store(Protocol):
             SourceChangedError: The key shows another version, which stays.
         """
 
+    async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
+        """Delete exactly these versions, at most `Capabilities.max_deletes`; return for each what became of it.
+
+        True: it is gone now; False: the key showed nothing any more; an error: it is still there, and why. An S3
+        endpoint that does not know conditional deletes deletes whatever the keys show.
+        """
+
     async def aclose(self) -> None:
         """Release connections."""
+
+
+async def delete_each(store: Store, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
+    """Return what `Store.delete_objects` returns, where each object takes a request of its own."""
+    outcomes: list[bool | TransferError] = []
+    for info in infos:
+        try:
+            outcomes.append(await store.delete_object(info))
+        except TransferError as error:
+            outcomes.append(error)
+    return outcomes

@@ -12,13 +12,15 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from skyferry.checksums import base64_of, hex_of
 from skyferry.errors import (
+    BucketMissingError,
+    BucketNotEmptyError,
     ChecksumMismatchError,
     ConnectionConfigError,
     ConnectionLostError,
@@ -31,10 +33,11 @@ from skyferry.errors import (
 )
 from skyferry.key_order import in_key_order
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
-from skyferry.stores.base import Capabilities, EtagDigest, UploadToken
+from skyferry.stores.base import Capabilities, EtagDigest, UploadToken, delete_each
 from skyferry.stores.gcs_api import (
     WRITE_RIGHTS,
     AlreadyExistsError,
+    BucketConflictError,
     ConditionNotMetError,
     GcsApi,
     TokenProvider,
@@ -135,6 +138,15 @@ class GcsStore:
             await self.api.ask("POST", address, target, headers={"Content-Type": "application/json"}, body=body)
         except AlreadyExistsError:
             await self.check_bucket()  # names are global: it may be somebody else's
+
+    async def delete_bucket(self) -> None:
+        target = Target(action="deleting", url=self.url(), needs="storage.buckets.delete", absent="bucket")
+        try:
+            await self.api.ask("DELETE", self.api.address(f"/storage/v1{bucket_path(self.bucket)}"), target)
+        except BucketMissingError:
+            return
+        except (BucketConflictError, ConditionNotMetError):  # the latter is fake-gcs-server's answer
+            raise BucketNotEmptyError(f"{self.url()} is not empty", hint="old generations count, too") from None
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         # `startOffset` is inclusive.
@@ -372,6 +384,9 @@ class GcsStore:
         except ConditionNotMetError:
             raise self._changed(info) from None
         return True
+
+    async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
+        return await delete_each(self, infos)
 
     def target(self, action: str, key: str, *, needs: str, absent: str = "object") -> Target:
         return Target(action=action, url=self.url(key), needs=needs, absent=absent)

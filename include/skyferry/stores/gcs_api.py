@@ -38,6 +38,10 @@ class AlreadyExistsError(TransferError):
     """A bucket of this name exists already, ours or another project's."""
 
 
+class BucketConflictError(RetryableError):
+    """409 about a bucket: it is not empty, or somebody else is at work on it."""
+
+
 class GcsApi:
     """One endpoint of the JSON API, spoken to with one connection's tokens.
 
@@ -146,14 +150,20 @@ def _translate_answer(answer: Answer, target: Target) -> TransferError:
     if status == 400 and "match calculated" in message:
         return ChecksumMismatchError(f"{target} failed: the store received other bytes than were sent ({found})")
     if status == 409:
-        if target.absent == "project":
-            return AlreadyExistsError(f"{target} failed: {found}")
-        return RetryableError(f"{target} failed: another request to it was under way ({found})")
+        return _translate_conflict(found, target)
     if status >= 500 or status == 408:
         return ConnectionLostError(f"{target} failed: the store answered {found}")
     if status // 100 == 3:
         return PermanentError(f"{target} failed: the endpoint redirects to another address ({status})")
     return PermanentError(f"{target} failed: the store answered {found}: {message[:_MESSAGE_CHARACTERS]}")
+
+
+def _translate_conflict(found: str, target: Target) -> TransferError:
+    if target.absent == "project":
+        return AlreadyExistsError(f"{target} failed: {found}")
+    if target.absent == "bucket" and target.action == "deleting":
+        return BucketConflictError(f"{target} failed: {found}")
+    return RetryableError(f"{target} failed: another request to it was under way ({found})")
 
 
 def _translate_absence(message: str, target: Target) -> TransferError:

@@ -14,13 +14,14 @@ import itertools
 import os
 import secrets
 import stat as stat_module
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
+    BucketNotEmptyError,
     KeyRefusedError,
     PermanentError,
     RetryableError,
@@ -33,7 +34,7 @@ from skyferry.errors import (
 from skyferry.key_order import in_key_order
 from skyferry.keys import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, is_temporary_name
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
-from skyferry.stores.base import Capabilities, UploadToken
+from skyferry.stores.base import Capabilities, UploadToken, delete_each
 from skyferry.stores.local_files import describe_file, is_renamed, sync_folder
 from skyferry.stores.local_moves import open_parent
 from skyferry.stores.local_upload import LocalUpload, TemporaryFile
@@ -100,6 +101,21 @@ class LocalStore:
 
     async def create_bucket(self) -> None:
         await self.in_thread("creating", "", lambda: self.root.mkdir(parents=True, exist_ok=True))
+
+    async def delete_bucket(self) -> None:
+        """As the protocol says; a folder that holds nothing but empty folders is not empty."""
+
+        def remove() -> None:
+            try:
+                self.root.rmdir()
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if error.errno == errno.ENOTEMPTY:
+                    raise BucketNotEmptyError(f"{self.url()} is not empty") from None
+                raise
+
+        await self.in_thread("deleting", "", remove)
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         await self.check_bucket()
@@ -239,6 +255,9 @@ class LocalStore:
 
     async def delete_object(self, info: ObjectInfo) -> bool:
         return await self.in_thread("deleting", info.key, lambda: self._delete(info))
+
+    async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
+        return await delete_each(self, infos)
 
     def _delete(self, info: ObjectInfo) -> bool:
         """Claim the file by renaming it, look at what was claimed, and only then remove it.

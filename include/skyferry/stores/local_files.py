@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
 import stat as stat_module
@@ -39,6 +40,14 @@ def describe_file(key: str, status: os.stat_result) -> ObjectInfo:
 def is_renamed(status: os.stat_result, etag: str) -> bool:
     """Tell whether this is the file of that etag; renaming it has changed the time at its end, and nothing else."""
     return etag.rpartition("-")[0] == describe_file("", status).etag.rpartition("-")[0]
+
+
+def remove_empty_folders(root: Path) -> None:
+    """Remove the folders below one that hold nothing but such folders; symbolic links are not followed."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        if folder != str(root):
+            with contextlib.suppress(OSError):  # something is in it
+                os.rmdir(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,9 +7,10 @@ sent as well; where neither proves anything, the caller reads the object back.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import urllib.parse
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from skyferry.checksums import CompositeEtag, base64_of, hex_of
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
+    BucketNotEmptyError,
     ChecksumMismatchError,
     ConnectionLostError,
     DestinationChangedError,
@@ -34,10 +36,11 @@ from skyferry.errors import (
 )
 from skyferry.key_order import in_key_order
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
-from skyferry.stores.base import Capabilities, UploadToken
+from skyferry.stores.base import Capabilities, UploadToken, delete_each
 from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
 from skyferry.stores.s3_api import S3AnswerError, S3Api, user_metadata
+from skyferry.stores.s3_deletes import delete_document, error_of_entry, fits_into_xml
 from skyferry.stores.s3_requests import condition, quoted, unquoted
 from skyferry.stores.s3_upload import S3Upload
 
@@ -112,6 +115,7 @@ class S3Store:
         publishes_of_parts=frozenset({"crc64nvme"}),
         holds_metadata=True,
         reads_are_trusted=False,
+        max_deletes=1000,
     )
 
     def __init__(self, api: S3Api, bucket: str, region: str, *, sends_checksums: bool = True) -> None:
@@ -140,6 +144,18 @@ class S3Store:
         except S3AnswerError as error:
             if error.code != "BucketAlreadyOwnedByYou":
                 self.fail(error, "creating", "", needs="s3:CreateBucket")
+
+    async def delete_bucket(self) -> None:
+        try:
+            await self.api.ask("DELETE", "", self.target("deleting", "", "s3:DeleteBucket"))
+        except S3AnswerError as error:
+            if error.code == "BucketNotEmpty":
+                raise BucketNotEmptyError(
+                    f"{self.url()} is not empty",
+                    hint="old versions, delete markers and unfinished uploads count, too; remove them first",
+                ) from None
+            if error.code not in ("NoSuchBucket", "404"):
+                self.fail(error, "deleting", "", needs="s3:DeleteBucket")
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         async for page, answer in self._pages(prefix, {"start-after": start_after} if start_after else _NOTHING):
@@ -384,6 +400,42 @@ class S3Store:
                 return False
             self.fail(error, "deleting", info.key, needs="s3:DeleteObject")
         return True
+
+    async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
+        """As the protocol says; a key that XML cannot hold takes a request of its own.
+
+        S3 does not tell a key that showed nothing from one it has deleted.
+        """
+        together = [info for info in infos if fits_into_xml(info.key)]
+        outcomes = await self._delete_together(together) if together else {}
+        return [outcomes[info.key] if info.key in outcomes else (await delete_each(self, [info]))[0] for info in infos]
+
+    async def _delete_together(self, infos: Sequence[ObjectInfo]) -> dict[str, bool | TransferError]:
+        body = delete_document(infos)
+        target = self.target("deleting objects of", "", "s3:DeleteObject")
+        # Every endpoint knows this header; a request without any checksum is refused.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+        headers = {"Content-MD5": base64_of(hashlib.md5(body, usedforsecurity=False).hexdigest())}
+        try:
+            answer = await self.api.ask(
+                "POST", "", target, query={"delete": ""}, headers=headers, body=body, size_bytes=len(body)
+            )
+        except S3AnswerError as error:
+            self.fail(error, "deleting objects of", "", needs="s3:DeleteObject")
+        outcomes: dict[str, bool | TransferError] = {info.key: True for info in infos}
+        by_key = {info.key: info for info in infos}
+        for element in parse_xml(answer).iterfind("Error"):
+            info = by_key.get(element.findtext("Key", ""))
+            if info is not None:
+                outcomes[info.key] = self._not_deleted(info, error_of_entry(answer, element))
+        return outcomes
+
+    def _not_deleted(self, info: ObjectInfo, error: S3AnswerError) -> bool | TransferError:
+        if error.code in _CONDITION_CODES:
+            return self._source_replaced(info)
+        if error.code in ("404", "NoSuchKey"):
+            return False
+        return self._translate_answer(error, f"deleting {self.url(info.key)} failed", info.key, "s3:DeleteObject")
 
     def _source_replaced(self, info: ObjectInfo) -> SourceChangedError:
         return SourceChangedError(
