@@ -61,7 +61,8 @@ def copy_all(context, batches) -> list[dict[str, Any]]:
 
 
 def report(context) -> dict[str, Any]:
-    return ReportTransferOperator(task_id="report").execute(context)
+    operator = ReportTransferOperator(task_id="report")
+    return operator.execute(context | {"task": operator})
 
 
 def test_plan_copy_report(folders, context):
@@ -133,7 +134,7 @@ def test_a_failed_run_has_lineage_too(folders, context):
     plan(context)
     operator = ReportTransferOperator(task_id="report")
     with pytest.raises(StageFailed):
-        operator.execute(context)
+        operator.execute(context | {"task": operator})
     lineage = operator.get_openlineage_facets_on_failure(None)
     assert [(one.namespace, one.name) for one in lineage.inputs] == [("file", str(source))]
     assert [(one.namespace, one.name) for one in lineage.outputs] == [("file", str(destination))]

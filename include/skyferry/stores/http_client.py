@@ -167,7 +167,7 @@ class HttpClient:
         Raises:
             TransportError: No reply, or a broken one.
             OversizedError: The body is longer than `accept` allows.
-        UnsafeHeaderError: A header cannot be sent.
+            UnsafeHeaderError: A header cannot be sent.
             Exception: What `accept` or the body raises.
         """
         reply = _IncomingReply(accept)
