@@ -39,13 +39,13 @@ NOT_IN_MOTO = {
 """AWS asks for s3:ListBucket where moto asks for this."""
 
 IDLE = {
-    # AWS asks for these where objects have versions; moto does when the version is named.
+    # For sources with versions, which this one has not.
     "s3:GetObjectVersion", "s3:GetObjectVersionTagging",
-    # moto takes tags that come with the object without asking, AWS does not.
+    # For objects with tags: moto takes tags that come with an object without asking for a right.
     "s3:PutObjectTagging",
-    # Only when a large object is interrupted, which the tests in tests/resume do.
+    # For a large object that is interrupted.
     "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
-    # Only when a copy turned out wrong, or for the records of large uploads.
+    # For a copy that turned out wrong, and the records of large uploads.
     "s3:DeleteObject",
 }  # fmt: skip
 """Actions that a move of three small objects does not need, by place: see `needed`."""
