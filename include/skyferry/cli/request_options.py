@@ -69,8 +69,17 @@ def _option(flag: str, field: FieldInfo) -> tuple[Any, Any]:
         return str | None, typer.Option(
             flag, metavar="TEXT", help=help_text, autocompletion=complete_route, rich_help_panel=_PANEL
         )
-    metavar = "TEXT" if field.annotation is str else None
-    return field.annotation | None, typer.Option(flag, metavar=metavar, help=help_text, rich_help_panel=_PANEL)  # type: ignore[operator]
+    option = typer.Option(flag, metavar=_metavar(field.annotation), help=help_text, rich_help_panel=_PANEL)
+    return field.annotation | None, option  # type: ignore[operator]
+
+
+def _metavar(annotation: Any) -> str | None:
+    """Return what stands for a value in the help; None for choices, which name themselves."""
+    if annotation is str:
+        return "TEXT"
+    if annotation == tuple[str, ...]:
+        return "PATTERN"
+    return "N" if annotation == int | None else None
 
 
 def complete_route(incomplete: str) -> list[str]:
