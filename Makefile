@@ -148,7 +148,7 @@ $(BENCH_STAMP): | $(PYTHON_STAMP)
 
 .PHONY: test
 test: install ## Run the tests (ARGS="-k manifest -x" for some of them)
-	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	$(PY) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
 .PHONY: test-celery
 test-celery: install ## Kill one of two Celery workers in the middle of a transfer (needs postgres and redis-server)

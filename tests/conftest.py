@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from stack.components import component
 from stack.running import Endpoint, running
@@ -47,13 +49,20 @@ _SHARE_AN_AIRFLOW = {"api", "browser", "history", "docs"}
 """Folders whose tests use `airflow_services`, which takes half a minute to start."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests one of several processes takes together (`pytest -n`): those of a file share what it starts."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = "airflow" if folder in _SHARE_AN_AIRFLOW else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class _FileByFile(LoadScopeScheduling):
+    """One of several processes (`pytest -n`) takes the tests of a file together: they share what it starts.
+
+    xdist's own groups are marks that it writes into the ids of tests, which pytest 9.2 does not take.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "airflow" if file.split("/")[1] in _SHARE_AN_AIRFLOW else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _FileByFile(config, log)
 
 
 @pytest.fixture(scope="session")

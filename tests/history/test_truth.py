@@ -171,6 +171,24 @@ def test_a_run_whose_task_was_killed_counts_each_object_once(
     assert len(content(case.destination)) == 1_500
 
 
+def test_a_run_that_is_cancelled_while_it_copies_counts_once_and_goes_on_when_it_runs_again(
+    api: AirflowApi, folders: Folders, court: Callable[[tuple[Path, Path]], Court], until_over: UntilOver
+) -> None:
+    case = court(folders(1_500))
+    run = start_run(api, case.conf("witnessed-cancel", max_objects_in_flight=1, batch_objects=1_500))
+    deadline = time.monotonic() + 180
+    while not (case.destination.is_dir() and any(case.destination.iterdir())):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    cancelled = cancel_run(api, run)
+    states = {task.task_id: task.state for task in api.tasks(run.dag_id, run.run_id)}
+    assert states["copy"] == "failed", "it was cancelled while it copied"
+    for numbers in (case.statistic(run), case.over_http("/statistics", route=run.route)["total"]):
+        assert (numbers["runs_total"], numbers["runs"]["failed"]) == (1, 1)
+    case.check(until_over(retry_run(api, cancelled, failed_only=False)))
+    assert len(content(case.destination)) == 1_500
+
+
 def test_a_run_that_was_cancelled_has_no_report_and_is_shown_so(
     court: Callable[[tuple[Path, Path]], Court], api: AirflowApi, waiting_run: TransferRun, folders: Folders
 ) -> None:
