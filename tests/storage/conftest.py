@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from stack.running import Endpoint
 from tests.airflow_home import azurite_connection_string, connection_variables, use_own_airflow
@@ -107,6 +109,19 @@ def remote(request: pytest.FixtureRequest, new_bucket: Callable[..., Bucket]) ->
     return new_bucket(request.param)
 
 
+def _quieten_airflow() -> None:
+    """Let an Airflow that other tests have loaded into this process say no more than one that a command loads."""
+    if "airflow" in sys.modules:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture
 def transfer(
     fronts: Fronts, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
@@ -117,6 +132,7 @@ def transfer(
         from skyferry.cli import main
 
         monkeypatch.setenv("COLUMNS", "200")
+        _quieten_airflow()
         monkeypatch.setattr(sys, "argv", ["transfer", *map(str, arguments)])
         capfdbinary.readouterr()
         with pytest.raises(SystemExit) as ended:
