@@ -12,6 +12,7 @@ from tests.docs.pages import PROJECT, Block, Page, blocks, pages
 
 REASONS = {
     "needs Docker",
+    "needs a cluster",
     "needs a cloud account",
     "needs the state folder of a real run",
     "needs a running Airflow",
