@@ -11,9 +11,10 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 from google.cloud.storage import Client
 from google.oauth2 import service_account
+from requests import RequestException
 
 from airflow_bridge.gcs_access import GcsAccess
-from skyferry.errors import AccessDeniedError, ConnectionConfigError, RequestError
+from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError, RequestError, TransferError
 from skyferry.storage.presigning import Presigned, PresignOptions
 from skyferry.urls import Location
 
@@ -28,6 +29,7 @@ def sign(connection: Connection, location: Location, *, key: str, options: Presi
         ConnectionConfigError: The credentials are no service account's.
         RequestError: Google signs, and not for so long a time.
         AccessDeniedError: Google does not sign for these credentials.
+        ConnectionLostError: Google did not answer; try again.
     """
     access = GcsAccess(connection, max_objects_in_flight=1)
     shown = f"{location.url}{key}"
@@ -37,28 +39,30 @@ def sign(connection: Connection, location: Location, *, key: str, options: Presi
     try:
         signer = _signer(credentials, connection.conn_id, shown)
         _check_lifetime(credentials, options.lifetime, connection.conn_id, shown)
-        client = Client(project="none", credentials=credentials)
-        url = (
-            client.bucket(location.bucket)
-            .blob(key)
-            .generate_signed_url(
-                version="v4",
-                method=options.method.upper(),
-                expiration=options.lifetime,
-                api_access_endpoint=access.endpoint,
-                headers=dict(headers),
-                **signer,
-            )
+        blob = Client(project="none", credentials=credentials).bucket(location.bucket).blob(key)
+        url = blob.generate_signed_url(
+            version="v4",
+            method=options.method.upper(),
+            expiration=options.lifetime,
+            api_access_endpoint=access.endpoint,
+            headers=dict(headers),
+            **signer,
         )
-    except GoogleAuthError as error:
-        raise AccessDeniedError(
-            f'connection "{connection.conn_id}" gets no signature from Google for {shown}: {type(error).__name__}',
-            hint='give it the role "Service Account Token Creator" on the service account',
-        ) from None
+    except (GoogleAuthError, RequestException) as error:
+        raise _explained(error, connection.conn_id, shown) from None
     return Presigned(method=options.method.upper(), url=url, headers=headers, expires_at=at + options.lifetime)
 
 
-def _signer(credentials: Credentials, conn_id: str, shown: str) -> dict[str, Any]:
+def _explained(error: Exception, conn_id: str, shown: str) -> TransferError:
+    if isinstance(error, RequestException) or isinstance(error.__cause__, RequestException):
+        return ConnectionLostError(f'connection "{conn_id}": no answer from Google about a signature for {shown}')
+    return AccessDeniedError(
+        f'connection "{conn_id}" gets no signature from Google for {shown}: {type(error).__name__}',
+        hint='give it the role "Service Account Token Creator" on the service account',
+    )
+
+
+def _signer(credentials: Any, conn_id: str, shown: str) -> dict[str, Any]:
     """Return what signs: the credentials themselves, or Google for the service account they stand for."""
     if isinstance(credentials, Signing):
         return {"credentials": credentials}

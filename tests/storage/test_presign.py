@@ -32,9 +32,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from skyferry.errors import AccessDeniedError, ConnectionConfigError, KeyRefusedError, RequestError
+from skyferry.errors import AccessDeniedError, ConnectionConfigError, ConnectionLostError, KeyRefusedError, RequestError
 from skyferry.keys import refusal
 from skyferry.storage import Presigned, PresignOptions, Storage
+from tests.docs.pages import blocks
 from tests.e2e.buckets import Bucket, S3Bucket
 from tests.storage.conftest import Done, Fronts
 
@@ -497,6 +498,8 @@ async def test_by_google_s_own_key_an_address_is_good_for_twelve_hours(
     async with Storage("gcp_other") as storage:
         with pytest.raises(RequestError, match='"gcp_other" has no private key'):
             await storage.presign("gs://lake/a.csv", PresignOptions(lifetime=timedelta(hours=13)))
+        with pytest.raises(ConnectionLostError, match='"gcp_other": no answer from Google about a signature for gs://'):
+            await storage.presign("gs://lake/a.csv")
 
 
 # --- Mistakes, and what is told where -----------------------------------------------------------------------------
@@ -596,3 +599,9 @@ def test_a_process_of_its_own_writes_the_address_and_nothing_else(new_bucket: An
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert send("GET", done.stdout.removesuffix("\n")) == (200, b"abc")
+
+
+def test_the_example_of_the_guide_prints_what_must_be_sent(fronts: Fronts, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = blocks("python", "presign")
+    exec(compile(example.text, str(example), "exec"), {})
+    assert capsys.readouterr().out == "PUT {'Content-Type': 'text/csv'}\n"
