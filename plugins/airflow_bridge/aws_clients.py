@@ -11,6 +11,7 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from airflow.sdk import Connection
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -54,13 +55,19 @@ class AwsClients:
         if self._hook.verify is False:
             self._hook.log.warning('connection "%s" does not check certificates ("verify": false)', self._conn_id)
 
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the connection says that its requests are not signed."""
+        return self._settings.signature_version is UNSIGNED
+
     @asynccontextmanager
-    async def open(self, *, service: str, place: str) -> AsyncIterator[Any]:
+    async def open(self, *, service: str, place: str, settings: Config | None = None) -> AsyncIterator[Any]:
         """Yield a client; nothing is requested yet, except to assume a role.
 
         Args:
             service: What the client is for, in words.
             place: URL of what it is to be used on, for errors.
+            settings: Come before those of the connection and of the engine.
 
         Raises:
             ConnectionConfigError: The connection's credentials cannot be had; its fields must be put right.
@@ -68,7 +75,10 @@ class AwsClients:
         try:
             # In a thread, because assuming a role asks AWS synchronously.
             client_context = await asyncio.to_thread(
-                self._hook.get_client_type, region_name=self._hook.region_name, config=self._settings, deferrable=True
+                self._hook.get_client_type,
+                region_name=self._hook.region_name,
+                config=self._settings.merge(settings) if settings else self._settings,
+                deferrable=True,
             )
         except (BotoCoreError, ClientError, ValueError) as error:
             raise ConnectionConfigError(

@@ -65,6 +65,11 @@ class AzureAccess:
         """The storage account, for names of data sets."""
         return str(self._chosen.account_name)
 
+    @property
+    def service(self) -> BlobServiceClient:
+        """The SDK's own client, for what takes no request of the engine's."""
+        return self._chosen
+
     @asynccontextmanager
     async def open(self, bucket: str) -> AsyncIterator[Store]:
         """Yield the container as a store; nothing is requested of Azure yet.

@@ -30,7 +30,7 @@ async def open_connected(location: Location, conn_id: str, *, max_requests: int)
     Raises:
         ConnectionConfigError: There is no such connection, or it is of no use for this store.
     """
-    _settle_process()
+    settle_process()
     stores = await asyncio.to_thread(_prepare, location, conn_id, max_requests)
     async with stores(location, conn_id) as store:
         yield store
@@ -44,7 +44,7 @@ def _prepare(location: Location, conn_id: str, max_requests: int) -> PreparedSto
     return PreparedStores([use], known_connections=load_defaults().connections, max_objects_in_flight=max_requests)
 
 
-def _settle_process() -> None:
+def settle_process() -> None:
     """Make a process that is none of Airflow's own look up connections as the server does, and keep its peace.
 
     Inside Airflow (a task, the API server) nothing is changed.

@@ -39,6 +39,10 @@ class GcsAccess:
         connection: Of type `google_cloud_platform`. Its extra may name another `endpoint_url`, for private endpoints
             and emulators; without it, `STORAGE_EMULATOR_HOST` is taken as Google's own clients do.
         max_objects_in_flight: How many requests run at the same time.
+
+    Attributes:
+        credentials: What the connection signs in with.
+        endpoint: Where Cloud Storage is, without a `/` at its end.
     """
 
     def __init__(self, connection: Connection, *, max_objects_in_flight: int) -> None:
@@ -47,22 +51,22 @@ class GcsAccess:
         if not _has_credentials(extra):
             raise no_credentials_error(conn_id, give="a key file, a key JSON or a credential configuration file")
         try:
-            credentials, self._project_id = GoogleBaseHook(gcp_conn_id=conn_id).get_credentials_and_project_id()
+            self.credentials, self._project_id = GoogleBaseHook(gcp_conn_id=conn_id).get_credentials_and_project_id()
         except (GoogleAuthError, AirflowException, ValueError, KeyError, OSError) as error:
             # The texts of the parsers may repeat the key.
             raise ConnectionConfigError(
                 f'connection "{conn_id}" gives no Google credentials: {type(error).__name__}',
                 hint="check its key file or key JSON in Airflow (Admin > Connections)",
             ) from None
-        self._token = AccessTokens(credentials, conn_id=conn_id)
-        self._endpoint = endpoint_of(extra)
+        self._token = AccessTokens(self.credentials, conn_id=conn_id)
+        self.endpoint = endpoint_of(extra)
         self._max_objects_in_flight = max_objects_in_flight
 
     @asynccontextmanager
     async def open(self, bucket: str) -> AsyncIterator[Store]:
         """Yield the bucket as a store; nothing is requested of Google yet."""
-        async with open_line(self._endpoint, max_requests=self._max_objects_in_flight) as line:
-            yield GcsStore(line, self._token, bucket, endpoint=self._endpoint, project_id=self._project_id)
+        async with open_line(self.endpoint, max_requests=self._max_objects_in_flight) as line:
+            yield GcsStore(line, self._token, bucket, endpoint=self.endpoint, project_id=self._project_id)
 
 
 class AccessTokens:

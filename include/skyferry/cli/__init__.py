@@ -18,6 +18,7 @@ from skyferry.cli.clean import clean
 from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
 from skyferry.cli.output import say
+from skyferry.cli.presigning_verb import presign
 from skyferry.cli.provision import deprovision, policy, provision
 from skyferry.cli.reading_verbs import cat, du, find, ls, stat
 from skyferry.cli.removing_verbs import mb, mkdir, rb, rm
@@ -68,6 +69,7 @@ app.command(epilog="Example: transfer rm s3://shop-exports/tmp/ --recursive --dr
 app.command(epilog="Example: transfer mb gs://shop-archive")(mb)
 app.command(epilog="Example: transfer rb gs://shop-archive --force")(rb)
 app.command(epilog="Example: transfer mkdir s3://shop-exports/incoming/")(mkdir)
+app.command(epilog="Example: transfer presign s3://shop-exports/reports/may.csv --expires 12h")(presign)
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from skyferry.history.transfer_run import TransferRun
 from skyferry.provisioning.access_rights import ConnectionRights
 from skyferry.provisioning.surroundings_plan import Surroundings
 from skyferry.run_objects import RunObject
+from skyferry.storage.presigning import Presigned
 from skyferry.upload_cleanup import Cleanup
 
 
@@ -137,6 +138,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer put": SentDocument,
     "transfer get": SentDocument,
     "transfer rm": RemovedDocument,
+    "transfer presign": Presigned,
 }
 """Command to the type of what it writes with `--json`."""
 

@@ -8,8 +8,20 @@ The command line has the same verbs, `transfer ls` and so on.
 """
 
 from skyferry.storage.listing import EVERYTHING, Entry, Wanted
+from skyferry.storage.presigning import Presigned, PresignOptions
 from skyferry.storage.removing import Removed
 from skyferry.storage.sending import SendOptions, Sent
 from skyferry.storage.session import Storage, Usage
 
-__all__ = ["EVERYTHING", "Entry", "Removed", "SendOptions", "Sent", "Storage", "Usage", "Wanted"]
+__all__ = [
+    "EVERYTHING",
+    "Entry",
+    "PresignOptions",
+    "Presigned",
+    "Removed",
+    "SendOptions",
+    "Sent",
+    "Storage",
+    "Usage",
+    "Wanted",
+]

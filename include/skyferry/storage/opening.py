@@ -53,7 +53,7 @@ def open_with(conn_id: str, *, max_in_flight: int, opener: ConnectedOpener | Non
             yield LocalStore(Path(location.bucket))
             return
         chosen = conn_id or default_conn_id or DEFAULT_CONN_IDS[location.kind]
-        connected = opener or _installed(location)
+        connected = opener or cast("ConnectedOpener", installed(OPENERS_GROUP, location))
         async with connected(location, chosen, max_requests=max_in_flight) as store:
             yield store
 
@@ -62,8 +62,16 @@ def open_with(conn_id: str, *, max_in_flight: int, opener: ConnectedOpener | Non
     )
 
 
-def _installed(location: Location) -> ConnectedOpener:
-    found = sorted(entry_points(group=OPENERS_GROUP), key=lambda each: each.name)
+def installed(group: str, location: Location) -> object:
+    """Return the function that is registered under an entry point group.
+
+    Args:
+        location: What it is needed for, for messages.
+
+    Raises:
+        ConnectionConfigError: There is none, or it cannot be imported here.
+    """
+    found = sorted(entry_points(group=group), key=lambda each: each.name)
     if not found:
         raise ConnectionConfigError(
             f"{location.url} cannot be opened: nothing that knows connections is installed beside this command",
@@ -71,7 +79,7 @@ def _installed(location: Location) -> ConnectedOpener:
             "no connection",
         )
     try:
-        return cast("ConnectedOpener", found[0].load())
+        return cast("object", found[0].load())
     except ImportError as error:
         raise ConnectionConfigError(
             f"{location.url} cannot be opened: its connection is Airflow's, and {error.name or 'Airflow'} cannot be "

@@ -15,6 +15,7 @@ from skyferry.errors import DestinationChangedError, RequestError
 from skyferry.objects import ObjectMetadata
 from skyferry.storage.listing import EVERYTHING, Entry, Wanted, all_named, exactly, level, missing
 from skyferry.storage.opening import ConnectedOpener, open_with
+from skyferry.storage.presigning import Presigned, PresignOptions, UrlSigner, presign
 from skyferry.storage.reading import content
 from skyferry.storage.removing import Removal, Removed
 from skyferry.storage.sending import SendOptions, Sent, send
@@ -25,6 +26,7 @@ from skyferry.stores.local_files import remove_empty_folders
 from skyferry.urls import Location
 
 DEFAULT_SEND = SendOptions()
+DEFAULT_PRESIGN = PresignOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +48,19 @@ class Storage:
         conn_id: The Airflow connection for every store that needs one; empty for the default one of its kind.
         max_in_flight: Never more requests to one store at a time than this; 1 to 1,024.
         opener: What opens stores with connections; the installed one by default.
+        signer: What signs addresses with connections; the installed one by default.
     """
 
-    def __init__(self, conn_id: str = "", *, max_in_flight: int = 64, opener: ConnectedOpener | None = None) -> None:
+    def __init__(
+        self,
+        conn_id: str = "",
+        *,
+        max_in_flight: int = 64,
+        opener: ConnectedOpener | None = None,
+        signer: UrlSigner | None = None,
+    ) -> None:
         self._conn_id = conn_id
+        self._signer = signer
         self._open = open_with(conn_id, max_in_flight=max_in_flight, opener=opener)
         self._stores: dict[Location, Store] = {}
         self._opening = asyncio.Lock()
@@ -256,6 +267,24 @@ class Storage:
                 lambda: store.put_object(folder.folder, b"", metadata=ObjectMetadata(), digests=digests, replaces=None)
             )
         return store.url(folder.folder)
+
+    async def presign(
+        self, url: str, options: PresignOptions = DEFAULT_PRESIGN, *, key: str | None = None
+    ) -> Presigned:
+        """Return an address with which anybody may read or write one object until it expires.
+
+        The object is not looked at: it need not exist, and the connection need not be allowed what the address asks.
+        Costs no request, except where the connection gets its keys from a service (a role, an identity).
+
+        Args:
+            key: Name of the object below the URL, for names a URL cannot hold.
+
+        Raises:
+            RequestError: It names no single object in a store, or the options contradict each other.
+            KeyRefusedError: An object of this name cannot be reached by an address.
+            ConnectionConfigError: The connection holds nothing to sign with.
+        """
+        return await presign(parse_target(url, key=key), options, conn_id=self._conn_id, signer=self._signer)
 
     async def _find(self, url: str, *, key: str | None = None) -> tuple[Store, Target]:
         target = parse_target(url, key=key)
