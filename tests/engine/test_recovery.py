@@ -162,7 +162,7 @@ class TestPlans:
 
         def archived(store: Any) -> Any:
             meddled = MeddledStore(store, stat=lambda method, key: all_archived(method(key)))
-            meddled.list_objects = lambda *args: map_archived(store.list_objects(*args))
+            meddled.list_objects = lambda *args, **more: map_archived(store.list_objects(*args, **more))
             return meddled
 
         async def all_archived(found: Any) -> Any:

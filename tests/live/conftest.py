@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,14 +115,20 @@ class Live:
         return found
 
     def start(self, dag_id: str) -> str:
-        """Start a run as somebody would, and return its id."""
-        answer = self._http.post(
-            f"/api/v2/dags/{dag_id}/dagRuns",
-            json={"logical_date": None},
-            headers={"Authorization": f"Bearer {self._token()}"},
-        )
-        answer.raise_for_status()
-        return str(answer.json()["dag_run_id"])
+        """Start a run as somebody would, and return its id; again when SQLite was locked, which Airflow answers with 500."""
+        run_id = f"manual__{uuid.uuid4()}"
+        for _ in range(10):
+            answer = self._http.post(
+                f"/api/v2/dags/{dag_id}/dagRuns",
+                json={"logical_date": None, "dag_run_id": run_id},
+                headers={"Authorization": f"Bearer {self._token()}"},
+            )
+            if answer.status_code != 500:
+                break
+            time.sleep(1)
+        if answer.status_code != 409:  # it was there already: an attempt that was answered with 500 had made it
+            answer.raise_for_status()
+        return run_id
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run."""
