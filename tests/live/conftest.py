@@ -115,7 +115,7 @@ class Live:
         return found
 
     def start(self, dag_id: str) -> str:
-        """Start a run as somebody would, and return its id; again when SQLite was locked, which Airflow answers with 500."""
+        """Start a run as somebody would, and return its id; once more when SQLite was locked (Airflow answers 500)."""
         run_id = f"manual__{uuid.uuid4()}"
         for _ in range(10):
             answer = self._http.post(
