@@ -27,7 +27,7 @@ KINDS = {
     "bash": {""},
     "json": {"conf", "conf-of-route", "connection", "policy", "report", "transport"},
     "yaml": {"route", "defaults", "workflow", "access"},
-    "python": {"dag", "storage"},
+    "python": {"dag", "presign", "storage"},
     "text": {"message", "tree"},
 }
 """What a fenced block may be; each kind is tested here or beside."""

@@ -185,7 +185,8 @@ def test_a_run_that_is_cancelled_while_it_copies_counts_once_and_goes_on_when_it
     assert states["copy"] == "failed", "it was cancelled while it copied"
     for numbers in (case.statistic(run), case.over_http("/statistics", route=run.route)["total"]):
         assert (numbers["runs_total"], numbers["runs"]["failed"]) == (1, 1)
-    case.check(until_over(retry_run(api, cancelled, failed_only=False)))
+    # A new plan would find the object that was in flight identical, and skip it: it arrived, and left no receipt.
+    case.check(until_over(retry_run(api, cancelled, failed_only=True)))
     assert len(content(case.destination)) == 1_500
 
 

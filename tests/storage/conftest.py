@@ -109,7 +109,7 @@ def remote(request: pytest.FixtureRequest, new_bucket: Callable[..., Bucket]) ->
     return new_bucket(request.param)
 
 
-def _quieten_airflow() -> None:
+def quieten_airflow() -> None:
     """Let an Airflow that other tests have loaded into this process say no more than one that a command loads."""
     if "airflow" in sys.modules:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -132,7 +132,7 @@ def transfer(
         from skyferry.cli import main
 
         monkeypatch.setenv("COLUMNS", "200")
-        _quieten_airflow()
+        quieten_airflow()
         monkeypatch.setattr(sys, "argv", ["transfer", *map(str, arguments)])
         capfdbinary.readouterr()
         with pytest.raises(SystemExit) as ended:

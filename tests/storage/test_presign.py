@@ -37,7 +37,7 @@ from skyferry.keys import refusal
 from skyferry.storage import Presigned, PresignOptions, Storage
 from tests.docs.pages import blocks
 from tests.e2e.buckets import Bucket, S3Bucket
-from tests.storage.conftest import Done, Fronts
+from tests.storage.conftest import Done, Fronts, quieten_airflow
 
 Transfer = Callable[..., Done]
 Connect = Callable[..., str]
@@ -603,5 +603,6 @@ def test_a_process_of_its_own_writes_the_address_and_nothing_else(new_bucket: An
 
 def test_the_example_of_the_guide_prints_what_must_be_sent(fronts: Fronts, capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = blocks("python", "presign")
+    quieten_airflow()
     exec(compile(example.text, str(example), "exec"), {})
     assert capsys.readouterr().out == "PUT {'Content-Type': 'text/csv'}\n"
