@@ -98,7 +98,7 @@ class Supervisor:
 
     def is_running(self) -> bool:
         try:
-            self._rpc().getState()
+            self._ask("getState")
         except (OSError, xmlrpc.client.Error, StackError):
             return False
         return True
@@ -132,19 +132,19 @@ class Supervisor:
     def start(self, component: Component) -> None:
         """Start a component unless it is running; returns without waiting for it."""
         try:
-            self._rpc().startProcess(component.name, False)  # noqa: FBT003 - the RPC takes it by position
+            self._ask("startProcess", component.name, False)  # noqa: FBT003 - the RPC takes it by position
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != Faults.ALREADY_STARTED:
                 raise StackError(f"supervisord could not start {component.name}: {fault.faultString}") from fault
 
     def processes(self) -> dict[str, Process]:
         """The components supervisord knows, by name."""
-        rows = cast("list[dict[str, Any]]", self._rpc().getAllProcessInfo())
+        rows = cast("list[dict[str, Any]]", self._ask("getAllProcessInfo"))
         return {row["name"]: Process(row["statename"], row["pid"]) for row in rows}
 
     def stop_all(self) -> None:
         """Ask every component to end, with its children; returns at once."""
-        self._rpc().stopAllProcesses(False)  # noqa: FBT003 - the RPC takes it by position
+        self._ask("stopAllProcesses", False)  # noqa: FBT003 - the RPC takes it by position
 
     def descendants(self) -> set[psutil.Process]:
         """Every process that stems from supervisord at this moment.
@@ -153,7 +153,7 @@ class Supervisor:
         is not in the mood to end outlives the worker that would have ended it.
         """
         try:
-            return set(psutil.Process(int(self._rpc().getPID())).children(recursive=True))
+            return set(psutil.Process(int(self._ask("getPID"))).children(recursive=True))
         except psutil.NoSuchProcess:
             return set()
 
@@ -163,8 +163,8 @@ class Supervisor:
         Raises:
             StackError: It is still there after a minute.
         """
-        pid, socket_path = int(self._rpc().getPID()), Path(self._socket_path())
-        self._rpc().shutdown()
+        pid, socket_path = int(self._ask("getPID")), Path(self._socket_path())
+        self._ask("shutdown")
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         while _exists(pid):
             if time.monotonic() > deadline:
@@ -174,10 +174,11 @@ class Supervisor:
             with suppress(OSError):
                 socket_path.parent.rmdir()
 
-    def _rpc(self) -> Any:
+    def _ask(self, method: str, *arguments: Any) -> Any:
         path = self._socket_path()
         transport = SupervisorTransport(None, None, f"unix://{path}")
-        return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
 
     def _socket_path(self) -> str:
         parser = configparser.RawConfigParser()

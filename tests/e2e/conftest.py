@@ -43,13 +43,23 @@ class Emulators:
 
 
 @pytest.fixture(scope="session")
-def emulators(moto: Endpoint, azurite: Endpoint, fake_gcs: Endpoint) -> Iterator[Emulators]:
-    """The emulators, known to Airflow as the default connections."""
-    variables = connection_variables(moto=moto.url, azurite=azurite.url, gcs=fake_gcs.url, secret=SECRET)
-    os.environ.update(variables)
-    yield Emulators(moto.url, azurite.url, fake_gcs.url)
-    for name in variables:
-        del os.environ[name]
+def emulators(moto: Endpoint, azurite: Endpoint, fake_gcs: Endpoint) -> Emulators:
+    return Emulators(moto.url, azurite.url, fake_gcs.url)
+
+
+@pytest.fixture(scope="session")
+def connections(emulators: Emulators) -> dict[str, str]:
+    """The emulators as Airflow's default connections."""
+    return connection_variables(moto=emulators.s3, azurite=emulators.az, gcs=emulators.gs, secret=SECRET)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def connected(connections: dict[str, str]) -> Iterator[None]:
+    """Airflow's default connections, for one file: those of other folders, in the same process, differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in connections.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

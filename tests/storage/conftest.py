@@ -64,11 +64,17 @@ def fronts(moto: Endpoint, azurite: Endpoint, fake_gcs: Endpoint) -> Iterator[Fr
         az = stack.enter_context(fault_proxy_in_thread(azurite.url))
         gs = stack.enter_context(fault_proxy_in_thread(fake_gcs.url, always=cloud_storage()))
         variables = connection_variables(moto=s3.url, azurite=az.url, gcs=gs.url)
-        os.environ.update(variables)
         emulators = {"s3": moto.url, "az": azurite.url, "gs": fake_gcs.url}
         yield Fronts({"s3": s3, "az": az, "gs": gs}, emulators, variables)
-        for name in variables:
-            del os.environ[name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def connected(fronts: Fronts) -> Iterator[None]:
+    """Airflow's default connections, for one file: those of other folders, in the same process, differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in fronts.variables.items():
+            patch.setenv(name, value)
+        yield
 
 
 _numbers = itertools.count(1)
