@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from skyferry.objects import ObjectInfo
+from skyferry.objects import ObjectInfo, Prefix
 from skyferry.request import request_from_conf
 from skyferry.stages import Run, plan_transfer
 from skyferry.stores.base import Store
@@ -56,13 +56,18 @@ class PagedListing(S3Store):
         """It is there."""
 
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """As the protocol says; pauses after each page as a request would."""
-        del start_after
+        """As the protocol says, from the beginning only; pauses after each page as a request would."""
+        if start_after:
+            raise NotImplementedError("no listing breaks off here")
         for page in range(0, self._keys, _PAGE_KEYS):
             await asyncio.sleep(0)
             for number in range(page, min(page + _PAGE_KEYS, self._keys)):
                 if self._is_source or number % 10:
                     yield self._info(prefix, number)
+
+    def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
+        """As the protocol says: no key has a `/`, so a long listing goes on with this one."""
+        return self.list_objects(prefix)
 
     def _info(self, prefix: str, number: int) -> ObjectInfo:
         content = number if self._is_source or number % 10 != 1 else -number

@@ -15,6 +15,7 @@ from bench.experiments import FULL, QUICK, Experiment, Rule, experiments
 from bench.process_cost import ProcessCost, ProgramFailedError, run_program
 from bench.report import Report, margin, markdown
 from bench.runs import Outcome, Sample
+from skyferry.sharded_listing import PLAIN_OBJECTS
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
 
@@ -132,3 +133,9 @@ def test_the_steps_of_a_dag_run_end_with_the_commit():
     *steps, whole = overhead_rows(seconds)
     assert all(row["met"] is None and row["target"] == "stated" for row in steps)
     assert (whole["ours"], whole["rival"], whole["met"]) == (5, 3.0, False)
+
+
+def test_a_plan_of_made_up_listings_has_every_key_however_long_they_are() -> None:
+    keys = 2 * PLAIN_OBJECTS
+    told = run_program([sys.executable, "-m", "bench.plan_case", str(keys)], environment=os.environ).told
+    assert (told["objects_planned"], told["objects_to_copy"]) == (keys, keys // 5)
