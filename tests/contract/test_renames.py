@@ -256,7 +256,7 @@ async def test_the_storage_class_of_s3_stays(s3: Subject) -> None:
     assert answered.headers["x-amz-storage-class"] == "STANDARD_IA"
 
 
-@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("status", [400, 404, 405])
 async def test_an_endpoint_of_google_that_moves_nothing_copies(gs: Subject, status: int) -> None:
     assert gs.proxy is not None
     info = (await gs.put("old", b"body", metadata=METADATA)).info

@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 
 from skyferry.checksums import base64_of, hex_of
 from skyferry.errors import (
+    AccessDeniedError,
     BucketMissingError,
     BucketNotEmptyError,
     ChecksumMismatchError,
     ConnectionConfigError,
     ConnectionLostError,
     DestinationChangedError,
+    PermanentError,
     SizeMismatchError,
     SourceChangedError,
     SourceMissingError,
@@ -40,7 +42,6 @@ from skyferry.stores.gcs_api import (
     BucketConflictError,
     ConditionNotMetError,
     GcsApi,
-    MethodMissingError,
     TokenProvider,
     bucket_path,
     object_path,
@@ -391,12 +392,15 @@ class GcsStore:
     async def rename_object(self, info: ObjectInfo, key: str, *, replaces: ObjectInfo | None) -> str:
         """As the protocol says; storage class and custom time stay, access lists and holds do not.
 
-        Moved in one step. An endpoint that does not know that answers like one that has no such object; it is then
-        asked to copy, which finds out. https://cloud.google.com/storage/docs/json_api/v1/objects/move
+        Moved in one step. An endpoint that does not know that answers as if the request were wrong, or the object were
+        not there; it is then asked to copy, which finds out.
+        https://cloud.google.com/storage/docs/json_api/v1/objects/move
         """
         try:
             await GcsCopy(self).move(info, key, replaces=replaces)
-        except (SourceMissingError, MethodMissingError):
+        except AccessDeniedError:
+            raise
+        except (SourceMissingError, PermanentError):
             return await rename_by_copy(GcsCopy(self), info, key, replaces=replaces)
         return ""
 

@@ -34,10 +34,6 @@ class ConditionNotMetError(TransferError):
     """The key does not show the generation the request names; what that means is the caller's to say."""
 
 
-class MethodMissingError(PermanentError):
-    """The endpoint does not know what it was asked to do."""
-
-
 class AlreadyExistsError(TransferError):
     """A bucket of this name exists already, ours or another project's."""
 
@@ -89,7 +85,6 @@ class GcsApi:
 
         Raises:
             ConditionNotMetError: 412.
-            MethodMissingError: 405 or 501.
             AlreadyExistsError: 409 for a bucket.
             TransferError: Everything else, translated.
         """
@@ -156,8 +151,6 @@ def _translate_answer(answer: Answer, target: Target) -> TransferError:
         return ChecksumMismatchError(f"{target} failed: the store received other bytes than were sent ({found})")
     if status == 409:
         return _translate_conflict(found, target)
-    if status in (405, 501):
-        return MethodMissingError(f"{target} failed: the store answered {found}")
     if status >= 500 or status == 408:
         return ConnectionLostError(f"{target} failed: the store answered {found}")
     if status // 100 == 3:

@@ -33,7 +33,7 @@ class GcsCopy:
 
         Raises:
             SourceMissingError: There is nothing at its key, or the endpoint does not know this request.
-            MethodMissingError: It does not know it.
+            PermanentError: The request is refused; an endpoint that does not know it may say that, too.
         """
         await self._ask(info, key, f"/moveTo/o/{self._encoded(key)}", replaces)
 
