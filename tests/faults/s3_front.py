@@ -1,9 +1,9 @@
 """The promises of S3 that moto leaves out, put in front of it as documented by the vendor.
 
 moto 5.2.5 stores bodies that do not fit their checksum, ignores `If-Match` when an upload is completed and every
-condition of a copy, checks `If-None-Match` without excluding a second writer, answers 500 to a part of an upload that is
-over, and lists parts without their checksums. Clients that send these rightly must be seen to get what they ask for, so
-this front decides them from what moto holds, one write at a time.
+condition of a copy, checks `If-None-Match` without excluding a second writer, answers 500 to a part of an upload that
+is over, and lists parts without their checksums. Clients that send these rightly must be seen to get what they ask for,
+so this front decides them from what moto holds, one write at a time.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html and
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
