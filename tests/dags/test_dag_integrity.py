@@ -94,6 +94,13 @@ def test_nothing_that_may_hold_a_key_is_templated(dag_bag):
             assert tuple(task.template_fields) == ()
 
 
+# Of what JSON Schema defines in draft 7 and in 2020-12; `section` is Airflow's own, and means nothing to it.
+SAME_IN_BOTH_DIALECTS = frozenset(
+    {"type", "title", "section", "enum", "examples", "items", "minimum", "exclusiveMinimum", "maximum"}
+    | {"pattern", "maxLength", "minLength", "maxItems", "minItems", "uniqueItems"}
+)
+
+
 def test_the_params_are_the_parameters_of_the_request(dag_bag):
     params = dag_bag.dags["transfer"].params
     schemas, defaults = params_schema(), params_defaults()
@@ -101,6 +108,8 @@ def test_the_params_are_the_parameters_of_the_request(dag_bag):
     for name, schema in schemas.items():
         param = params.get_param(name)
         expected = {key: value for key, value in schema.items() if key != "description"}
+        assert expected.keys() <= SAME_IN_BOTH_DIALECTS
+        expected["$schema"] = "http://json-schema.org/draft-07/schema#"
         if name in ("source", "destination"):
             expected["type"] = ["string", "null"]  # the route that `id` names may supply them
         if schema["section"] == "What":

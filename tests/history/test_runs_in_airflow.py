@@ -125,9 +125,10 @@ def test_only_what_failed_is_retried_when_that_is_wanted(
     failed = api.fail_run(run.dag_id, run.run_id, note="for the test")
     before = {task.task_id: task.try_number for task in api.tasks(run.dag_id, run.run_id)}
     assert before == {"plan": 1, "copy": 1, "report": 1}
-    retry_run(api, failed, failed_only=True)
-    until_over(api.run(run.dag_id, run.run_id))
-    assert {task.task_id: task.try_number for task in api.tasks(run.dag_id, run.run_id)} == before
+    again = until_over(retry_run(api, failed, failed_only=True))
+    after = {task.task_id: task.try_number for task in api.tasks(run.dag_id, run.run_id)}
+    assert (again.state, after) == ("success", {"plan": 1, "copy": 1, "report": 2})
+    assert again.note.startswith("failed tasks run again by")
 
 
 def test_the_cache_asks_for_a_report_once(

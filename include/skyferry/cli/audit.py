@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,12 +11,7 @@ from skyferry.cli.airflow_login import connect
 from skyferry.cli.control import RunId
 from skyferry.cli.output import counts_text, say, write_json, write_table
 from skyferry.cli.run import FAILED, AsJson
-from skyferry.cli.watching import watch_quietly
-from skyferry.errors import AirflowRefusedError
-
-if TYPE_CHECKING:
-    from skyferry.history.airflow_api import AirflowApi
-    from skyferry.history.transfer_run import TransferRun
+from skyferry.cli.watching import await_result
 
 
 def audit(
@@ -31,29 +26,19 @@ def audit(
 
     It runs in Airflow, as the DAG "audit", with the connections of the run. Exits with 1 if anything differs.
     """
-    from skyferry.history.run_control import start_audit
+    from skyferry.history.run_control import AUDIT_TASK_ID, start_audit
     from skyferry.history.run_history import RunHistory
 
     api = connect()
     run = RunHistory(api).run(run_id)
-    ended = watch_quietly(api, start_audit(api, run, reads_back=reads_back))
-    found = _result(api, ended)
+    started = start_audit(api, run, reads_back=reads_back)
+    found = await_result(api, started, task_id=AUDIT_TASK_ID)
     if as_json:
         write_json(dict(found))
     else:
         _write(found)
     if found["state"] != "success":
         raise typer.Exit(FAILED)
-
-
-def _result(api: AirflowApi, ended: TransferRun) -> Mapping[str, Any]:
-    from skyferry.history.run_control import AUDIT_TASK_ID
-
-    found = api.result(ended.dag_id, ended.run_id, AUDIT_TASK_ID)
-    if not isinstance(found, Mapping):
-        page = api.page_url(ended.dag_id, ended.run_id)
-        raise AirflowRefusedError("the audit did not come to a result", hint=f"the log of its task says why: {page}")
-    return found
 
 
 def _write(found: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,12 +12,7 @@ from skyferry.cli.airflow_login import connect
 from skyferry.cli.output import say, write_json, write_table
 from skyferry.cli.request_options import complete_route
 from skyferry.cli.run import FAILED, AsJson
-from skyferry.cli.watching import watch_quietly
-from skyferry.errors import AirflowRefusedError
-
-if TYPE_CHECKING:
-    from skyferry.history.airflow_api import AirflowApi
-    from skyferry.history.transfer_run import TransferRun
+from skyferry.cli.watching import await_result
 
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -39,12 +34,12 @@ def clean(
     Only what transfers left is touched, never what belongs to a run that is not over. It runs in Airflow, as the DAG
     "maintenance". Exits with 1 if something could not be removed.
     """
-    from skyferry.history.run_control import start_clean
+    from skyferry.history.run_control import CLEAN_TASK_ID, start_clean
 
     seconds = _seconds(older_than)
     api = connect()
     started = start_clean(api, route=route, url=url, older_than_seconds=seconds, dry_run=dry_run)
-    found = _result(api, watch_quietly(api, started))
+    found = await_result(api, started, task_id=CLEAN_TASK_ID)
     if as_json:
         write_json(dict(found))
     else:
@@ -62,16 +57,6 @@ def _seconds(text: str) -> int:
             param_hint="'--older-than'",
         )
     return seconds
-
-
-def _result(api: AirflowApi, ended: TransferRun) -> Mapping[str, Any]:
-    from skyferry.history.run_control import CLEAN_TASK_ID
-
-    found = api.result(ended.dag_id, ended.run_id, CLEAN_TASK_ID)
-    if not isinstance(found, Mapping):
-        page = api.page_url(ended.dag_id, ended.run_id)
-        raise AirflowRefusedError("the clean did not come to a result", hint=f"the log of its task says why: {page}")
-    return found
 
 
 def _write(found: Mapping[str, Any]) -> None:

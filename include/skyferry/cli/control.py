@@ -32,7 +32,7 @@ def retry(
     run_id: RunId,
     *,
     failed_only: Annotated[
-        bool, typer.Option("--failed-only", help="Only the tasks that failed; without it the run plans anew.")
+        bool, typer.Option("--failed-only", help="Only the tasks that did not succeed; without it the run plans anew.")
     ] = False,
     wait: Wait = False,
     as_json: AsJson = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,12 +12,7 @@ from skyferry.cli.airflow_login import connect
 from skyferry.cli.output import say, write_json, write_table
 from skyferry.cli.request_options import complete_route
 from skyferry.cli.run import FAILED, AsJson
-from skyferry.cli.watching import watch_quietly
-from skyferry.errors import AirflowRefusedError
-
-if TYPE_CHECKING:
-    from skyferry.history.airflow_api import AirflowApi
-    from skyferry.history.transfer_run import TransferRun
+from skyferry.cli.watching import await_result
 
 STATE_URL_VARIABLE = "SKYFERRY_STATE_URL"
 _NOWHERE = "file:///"
@@ -72,27 +67,17 @@ def policy(
 
 
 def _settle(route: str, *, removes: bool, dry_run: bool, as_json: bool) -> None:
-    from skyferry.history.run_control import start_provisioning
+    from skyferry.history.run_control import PROVISION_TASK_ID, start_provisioning
 
     api = connect()
     started = start_provisioning(api, route=route, removes=removes, dry_run=dry_run)
-    found = _result(api, watch_quietly(api, started))
+    found = await_result(api, started, task_id=PROVISION_TASK_ID)
     if as_json:
         write_json(dict(found))
     else:
         _write(found)
     if found["state"] != "success":
         raise typer.Exit(FAILED)
-
-
-def _result(api: AirflowApi, ended: TransferRun) -> Mapping[str, Any]:
-    from skyferry.history.run_control import PROVISION_TASK_ID
-
-    found = api.result(ended.dag_id, ended.run_id, PROVISION_TASK_ID)
-    if not isinstance(found, Mapping):
-        page = api.page_url(ended.dag_id, ended.run_id)
-        raise AirflowRefusedError("it did not come to a result", hint=f"the log of its task says why: {page}")
-    return found
 
 
 def _write(found: Mapping[str, Any]) -> None:

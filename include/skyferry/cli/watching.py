@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from skyferry.cli.output import counts_text, rate_text, say, seconds_text, size_text
-from skyferry.errors import AirflowUnreachableError, printable
+from skyferry.errors import AirflowRefusedError, AirflowUnreachableError, printable
 
 if TYPE_CHECKING:
     from skyferry.history.airflow_api import AirflowApi
@@ -59,6 +59,23 @@ def watch_quietly(api: AirflowApi, run: TransferRun) -> TransferRun:
         time.sleep(POLL_SECONDS)
         run = _patiently(lambda: api.run(dag_id, run_id))
     return run
+
+
+def await_result(api: AirflowApi, run: TransferRun, *, task_id: str) -> Mapping[str, Any]:
+    """Wait until a run that is no transfer is over, and return the result of its task.
+
+    Raises:
+        AirflowRefusedError: The task left none.
+        AirflowUnreachableError: Airflow did not answer for a minute; the run goes on.
+    """
+    ended = watch_quietly(api, run)
+    found = api.result(ended.dag_id, ended.run_id, task_id)
+    if not isinstance(found, Mapping):
+        page = api.page_url(ended.dag_id, ended.run_id)
+        raise AirflowRefusedError(
+            f"the DAG {ended.dag_id} did not come to a result", hint=f"the log of its task says why: {page}"
+        )
+    return found
 
 
 def progress_text(progress: RunProgress) -> str:

@@ -11,7 +11,7 @@ import itertools
 import json
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +24,8 @@ from airflow_client.client.api.dag_api import DAGApi
 from airflow_client.client.api.dag_run_api import DagRunApi
 from airflow_client.client.api.task_instance_api import TaskInstanceApi
 from airflow_client.client.api.x_com_api import XComApi
+from airflow_client.client.models.clear_task_instances_body import ClearTaskInstancesBody
+from airflow_client.client.models.clear_task_instances_body_task_ids_inner import ClearTaskInstancesBodyTaskIdsInner
 from airflow_client.client.models.dag_collection_response import DAGCollectionResponse
 from airflow_client.client.models.dag_patch_body import DAGPatchBody
 from airflow_client.client.models.dag_run_clear_body import DAGRunClearBody
@@ -103,6 +105,11 @@ class TaskState:
     name: str
     state: str
     try_number: int
+
+    @property
+    def address(self) -> str | list[object]:
+        """What Airflow calls it where several are named: an instance of a mapped task by its index, too."""
+        return self.task_id if self.map_index < 0 else [self.task_id, self.map_index]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -404,13 +411,29 @@ class AirflowApi:
         body = DAGRunPatchBody(state=DagRunMutableStates.FAILED, note=note)
         return _run(self._found(run_id, self._runs.patch_dag_run, dag_id, run_id, body, _request_timeout=_TIMEOUT))
 
-    def clear_run(self, dag_id: str, run_id: str, *, only_failed: bool, note: str) -> None:
-        """Let the tasks of a run be run again: all, or those that failed and what comes after them."""
-        body = DAGRunClearBody(dry_run=False, only_failed=only_failed, note=note)
+    def clear_run(self, dag_id: str, run_id: str, *, note: str) -> None:
+        """Let all tasks of a run be run again."""
+        body = DAGRunClearBody(dry_run=False, only_failed=False, note=note)
         self._found(run_id, self._cleared, dag_id, run_id, body)
 
     def _cleared(self, dag_id: str, run_id: str, body: DAGRunClearBody) -> None:
         _checked(self._runs.clear_dag_run_without_preload_content(dag_id, run_id, body, _request_timeout=_TIMEOUT))
+
+    def clear_tasks(self, dag_id: str, run_id: str, tasks: Iterable[TaskState], *, note: str) -> None:
+        """Let these task instances of a run be run again, and all that come after them."""
+        body = ClearTaskInstancesBody(
+            dag_run_id=run_id,
+            task_ids=[ClearTaskInstancesBodyTaskIdsInner(task.address) for task in tasks],
+            include_downstream=True,
+            only_failed=False,
+            dry_run=False,
+        )
+        self._found(run_id, self._tasks_cleared, dag_id, body)
+        noted = DAGRunPatchBody(note=note)
+        self._found(run_id, self._runs.patch_dag_run, dag_id, run_id, noted, _request_timeout=_TIMEOUT)
+
+    def _tasks_cleared(self, dag_id: str, body: ClearTaskInstancesBody) -> None:
+        _checked(self._tasks.post_clear_task_instances_without_preload_content(dag_id, body, _request_timeout=_TIMEOUT))
 
     def page_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's web UI."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skyferry.errors import AirflowRefusedError, UnknownRouteError
-from skyferry.history.airflow_api import AirflowApi, TransferDagInfo
-from skyferry.history.transfer_run import ON_DEMAND_DAG_ID, ROUTE_DAG_PREFIX, TransferRun
+from skyferry.history.airflow_api import AirflowApi, TaskState, TransferDagInfo
+from skyferry.history.transfer_run import ON_DEMAND_DAG_ID, REPORT_TASK_ID, ROUTE_DAG_PREFIX, TransferRun
 from skyferry.request import request_from_conf
 
 AUDIT_DAG_ID = "audit"
@@ -69,7 +69,8 @@ def retry_run(api: AirflowApi, run: TransferRun, *, failed_only: bool) -> Transf
     """Let a run run again under its id, and return it; its report counts each object once.
 
     Args:
-        failed_only: Only the tasks that failed, and what comes after them; otherwise it plans anew.
+        failed_only: Only the tasks that did not succeed, and what comes after them, the report always; otherwise it
+            plans anew.
 
     Raises:
         AirflowRefusedError: The run is not over, or nothing in it failed.
@@ -80,9 +81,23 @@ def retry_run(api: AirflowApi, run: TransferRun, *, failed_only: bool) -> Transf
         raise AirflowRefusedError(
             f'nothing failed in run "{run.run_id}"', hint="run all of it again, and not only what failed"
         )
-    what = "failed tasks" if failed_only else "all tasks"
-    api.clear_run(run.dag_id, run.run_id, only_failed=failed_only, note=f"{what} run again by {api.user or 'transfer'}")
+    who = api.user or "transfer"
+    if failed_only:
+        tasks = _unfinished(api.tasks(run.dag_id, run.run_id))
+        api.clear_tasks(run.dag_id, run.run_id, tasks, note=f"failed tasks run again by {who}")
+    else:
+        api.clear_run(run.dag_id, run.run_id, note=f"all tasks run again by {who}")
     return api.run(run.dag_id, run.run_id)
+
+
+def _unfinished(tasks: Sequence[TaskState]) -> list[TaskState]:
+    """Return the tasks a failed run needs to have run again.
+
+    Airflow's own choice, clearing what failed, leaves out what was skipped because the run was cancelled: its report
+    would be missing then.
+    """
+    unfinished = [task for task in tasks if task.state not in {"success", "removed"}]
+    return unfinished or [task for task in tasks if task.task_id == REPORT_TASK_ID]
 
 
 def start_audit(api: AirflowApi, run: TransferRun, *, reads_back: bool) -> TransferRun:
