@@ -224,6 +224,8 @@ def test_what_a_route_needs_is_planned_made_and_left(transfer: Transfer, airflow
     removed = transfer("deprovision", "--id", "orders")
     assert removed.returncode == 0, removed.stderr
     assert "folders are never removed" in removed.stdout
+    rings = document(transfer("provision", "--id", "orders", "--with-lambda", "--json"), "transfer provision")
+    assert 'route "orders" says nothing about a Lambda function' in rings["problem"]
     unknown = transfer("provision", "--id", "ordres", "--json")
     assert unknown.returncode == 1
     found = document(unknown, "transfer provision")
