@@ -9,17 +9,14 @@ from typing import Any
 import boto3
 import httpx
 
-from airflow_bridge.stage_runner import StageRunner
-from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
-from airflow_bridge.transfer_setup import uses_of
 from skyferry.provisioning.access_rights import rights_of
 from skyferry.provisioning.route_needs import route_needs
 from skyferry.report import Report
 from skyferry.routes import Route
-from skyferry.stages import Run, copy_batch, plan_transfer, report_transfer
 from skyferry.urls import parse_location
 from stack.running import Endpoint
+from tests.plugins.whole_transfer import transfer_whole
 
 STATE = "s3://platform-state/skyferry/"
 ROUTE = {
@@ -101,24 +98,9 @@ def move(guarded: Guarded, policy: dict[str, Any], run_id: str) -> Report:
         s3.put_object(Bucket="shop", Key=f"orders/{number}.csv", Body=b"1", Tagging="a=b" if number else "")
     guarded.allow(policy)
     state = StoreUse(what="state", location=parse_location(STATE), conn_id="aws_shop")
-    stores = PreparedStores((*uses_of(route.request()), state), known_connections=(), max_objects_in_flight=4)
-    arguments: dict[str, Any] = {
-        "request": route.request(),
-        "run": Run(dag_id="transfer__orders", run_id=run_id, route="orders", started_at="2026-01-01T00:00:00+00:00"),
-        "open_store": stores,
-        "state": state.location,
-        "state_conn_id": state.conn_id,
-    }
-
-    async def run() -> Report:
-        plan = await plan_transfer(**arguments)
-        for batch in plan.batches:
-            await copy_batch(batch, attempt=1, **arguments)
-        return await report_transfer(**arguments)
-
     guarded.enforce(on=True)
     try:
-        return StageRunner().run(run())
+        return transfer_whole(route, state, run_id)
     finally:
         guarded.enforce(on=False)
 

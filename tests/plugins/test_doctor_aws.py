@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from skyferry.keys import PROBE_PREFIX
 from skyferry.routes import Route
 from stack.components import component
 from stack.running import running
+from tests.faults.proxy import Fault, Forward, Request, Response, fault_proxy_in_thread
 from tests.plugins.guarded_aws import IDLE, ROUTE, STATE, Guarded, furnished, move, needed, policy_of
 
 QUEUE = "orders"
@@ -65,9 +68,13 @@ def examine(guarded: Guarded, policy: dict[str, Any]) -> Diagnosis:
     guarded.allow(policy)
     guarded.enforce(on=True)
     try:
-        return examine_route("orders", lambda coroutine: StageRunner().run(coroutine))
+        return examine_freely()
     finally:
         guarded.enforce(on=False)
+
+
+def examine_freely() -> Diagnosis:
+    return examine_route("orders", lambda coroutine: StageRunner().run(coroutine))
 
 
 def everything(guarded: Guarded) -> dict[str, Any]:
@@ -211,6 +218,78 @@ def test_credentials_nobody_knows_are_no_missing_right(guarded: Guarded, monkeyp
     found = examine(guarded, full_policy())
     assert {(one.ability, one.state) for one in wrong(found)} == {("list", "failed")}
     assert "InvalidAccessKeyId" in wrong(found)[0].why
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+
+@contextmanager
+def behind(guarded: Guarded, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> Iterator[None]:
+    """Put something between the route's connection and moto."""
+    with fault_proxy_in_thread(guarded.endpoint, always=fault) as proxy:
+        extra = {"endpoint_url": proxy.url, "region_name": "us-east-1"}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_SHOP", json.dumps({"conn_type": "aws", **guarded.keys, "extra": extra}))
+        yield
+
+
+def denied() -> Response:
+    body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+    return Response(403, [("Content-Type", "application/xml")], body)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_key_that_may_not_be_used_is_told_from_objects_that_may_not_be_read_or_written(
+    guarded: Guarded, folder: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Moto asks nobody's leave to use a key; S3 refuses the request that needs it."""
+
+    async def key_is_closed(request: Request, forward: Forward) -> Response:
+        path, _, query = request.target.partition("?")
+        is_object = path.count("/") > 1 and "tagging" not in query and "uploads" not in query
+        if method == "PUT":
+            is_object = is_object and request.header("If-None-Match") == "*" and path.startswith("/lake/")
+        else:
+            is_object = is_object and path.startswith("/shop/")
+        if request.method == method and is_object:
+            return denied()
+        return await forward(request)
+
+    s3 = guarded.client("s3")
+    for bucket in ("shop", "lake"):
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}}
+        s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    try:
+        s3.put_object(Bucket="shop", Key="orders/1.csv", Body=b"12")
+        write_route(folder, {**ROUTE, "provision": {"source_kms_key": KEY, "destination_kms_key": KEY}})
+        assert wrong(examine(guarded, full_policy())) == []
+        with behind(guarded, monkeypatch, key_is_closed):  # whose signatures moto would not take
+            (found,) = wrong(examine_freely())
+        assert (found.where, found.ability) == ("source" if method == "GET" else "destination", "use key")
+        actions = ["kms:Decrypt"] if method == "GET" else ["kms:GenerateDataKey", "kms:Decrypt"]
+        assert found.statement == {"Effect": "Allow", "Action": actions, "Resource": KEY}
+    finally:
+        for bucket in ("shop", "lake"):
+            s3.delete_bucket_encryption(Bucket=bucket)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3])
+def test_a_doctor_that_is_stopped_removes_what_it_has_written(
+    guarded: Guarded, folder: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    runner, seen = StageRunner(), itertools.count(1)
+
+    async def stop_at_a_write(request: Request, forward: Forward) -> Response:
+        answered = await forward(request)
+        if request.method == "PUT" and "/lake/" in request.target and next(seen) == writes:
+            runner.stop()
+        return answered
+
+    before = everything(guarded)
+    monkeypatch.setattr("operators.transfer_doctor.StageRunner", lambda: runner)
+    context = {"params": {"id": "orders"}, "ti": TaskInstance()}
+    with behind(guarded, monkeypatch, stop_at_a_write), pytest.raises(StageFailed, match="the task was stopped"):
+        ExamineRouteOperator(task_id="doctor").execute(context)
+    assert everything(guarded) == before
 
 
 class TaskInstance:

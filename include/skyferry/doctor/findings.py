@@ -127,7 +127,7 @@ _THEN: Mapping[tuple[str, Ability], str] = {
     ("source", Ability.DELETE): "objects are copied, and none leaves the source",
     ("source", Ability.USE_KEY): "no object that is encrypted with the key can be copied",
     ("destination", Ability.LIST): _NO_RUN,
-    ("destination", Ability.READ): _NO_COPY,
+    ("destination", Ability.READ): "what is there cannot be looked at, and no copy be read back",
     ("destination", Ability.READ_VERSIONS): "no copy in a bucket that keeps versions can be verified by reading it",
     ("destination", Ability.READ_TAGS): "no object that has tags can be looked at",
     ("destination", Ability.READ_TAGS_OF_VERSIONS): "no object that has tags and versions can be looked at",

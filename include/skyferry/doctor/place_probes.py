@@ -26,16 +26,18 @@ from skyferry.checksums import digest
 from skyferry.doctor.findings import Outcome, State
 from skyferry.doctor.vendor_probes import (
     ask_for_tags,
-    delete_exactly,
+    delete_nothing,
+    delete_own,
     end_no_upload,
+    look_closer,
     look_for_parts_of_no_upload,
-    version_of,
 )
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
     ChecksumMismatchError,
     DestinationChangedError,
+    ReplanError,
     TransferError,
 )
 from skyferry.keys import PROBE_PREFIX, is_probe_key
@@ -50,7 +52,7 @@ _BODY = b"a probe of transfer doctor; it may be deleted\n"
 _OTHER_BODY = b"a probe of transfer doctor, written again; it may be deleted\n"
 _PLAIN = ObjectMetadata()
 _TAGGED = ObjectMetadata(tags={"skyferry": "probe"})
-_IMPOSSIBLE_ETAGS = {"s3": "0" * 32, "az": "0x0000000000000000", "gs": "1", "file": ""}
+_IMPOSSIBLE_ETAGS = {"s3": "0" * 32, "az": "0x0000000000000000", "gs": "1", "file": "0"}
 """Of versions that no object has."""
 
 _MAX_LISTED = 1000
@@ -64,6 +66,7 @@ _UNKNOWN_LOGIN = re.compile(
 
 async def probe_place(store: Store, place: PlaceNeed) -> Mapping[Ability, Outcome]:
     """Return what came of each ability the place takes; costs about a dozen requests, none of them large.
+
     Nothing is raised: what goes wrong is an outcome as well.
     """
     return await _PlaceProbes(store, place).run()
@@ -78,6 +81,7 @@ class _PlaceProbes:
         self._absent = ObjectInfo(key=self._absent_key, size_bytes=1, etag=_IMPOSSIBLE_ETAGS[place.location.kind])
         self._wanted = abilities_of(place)
         self._outcomes: dict[Ability, Outcome] = {}
+        self._written: dict[str, ObjectInfo] = {}
         self._attempts = Attempts()
         self._is_local = place.location.kind == "file"
 
@@ -120,19 +124,25 @@ class _PlaceProbes:
 
     async def _read_one(self, info: ObjectInfo) -> None:
         """Read a byte of an object, and of its version by name where it has one."""
+        facts = await self._try(Ability.READ, lambda: look_closer(self._store, info.key))
+        if facts is None:
+            return
         current = ObjectInfo(key=info.key, size_bytes=info.size_bytes, etag=info.etag)
-        # Who may read objects, and not this one, mostly lacks its key.
-        by_key = Ability.USE_KEY if Ability.USE_KEY in self._wanted else Ability.READ
-        await self._try(by_key, lambda: self._store.read_range(current, 0, 1))
-        if Ability.READ_VERSIONS not in self._wanted or not self._is_ok(by_key):
-            return
-        version_id = await self._try(Ability.READ, lambda: version_of(self._store, info.key))
-        if not version_id:
-            return
-        pinned = replace(current, version_id=version_id)
-        await self._try(Ability.READ_VERSIONS, lambda: self._store.read_range(pinned, 0, 1))
+        # Who may read objects, and not one that is encrypted, lacks its key.
+        ability = Ability.USE_KEY if facts.is_under_key and Ability.USE_KEY in self._wanted else Ability.READ
+        await self._try(ability, lambda: self._store.read_range(current, 0, 1))
+        if not self._is_ok(ability):
+            self._explain(ability, "what is not there may be looked at, so it is this object, or its key")
+        elif ability is Ability.READ:
+            self._not_checked(Ability.USE_KEY, "the object it was tried on is not encrypted with a key")
+        if self._is_ok(ability) and facts.version_id:
+            await self._read_version(replace(current, version_id=facts.version_id))
+
+    async def _read_version(self, info: ObjectInfo) -> None:
+        if Ability.READ_VERSIONS in self._wanted:
+            await self._try(Ability.READ_VERSIONS, lambda: self._store.read_range(info, 0, 1))
         if Ability.READ_TAGS_OF_VERSIONS in self._wanted:
-            tags = partial(ask_for_tags, self._store, info.key, version_id=version_id)
+            tags = partial(ask_for_tags, self._store, info.key, version_id=info.version_id or "")
             await self._try(Ability.READ_TAGS_OF_VERSIONS, tags)
 
     async def _delete_nothing(self) -> None:
@@ -142,7 +152,7 @@ class _PlaceProbes:
         if self._is_local:
             self._outcomes[Ability.DELETE] = _may_write(self._place.location.bucket)
             return
-        await self._try(Ability.DELETE, lambda: delete_exactly(self._store, self._absent))
+        await self._try(Ability.DELETE, lambda: delete_nothing(self._store, self._absent))
 
     async def _write(self) -> None:
         if not self._is_local:
@@ -165,31 +175,25 @@ class _PlaceProbes:
             await self._store.put_object(self._absent_key, _BODY, metadata=_PLAIN, digests=wrong, replaces=self._absent)
 
     async def _write_and_delete(self) -> None:
-        written: dict[str, ObjectInfo] = {}
         try:
-            await self._write_probes(written)
+            await self._write_probes()
         finally:
-            await asyncio.shield(self._delete_probes(list(written.values())))
+            await asyncio.shield(self._delete_probes())
 
-    async def _write_probes(self, written: dict[str, ObjectInfo]) -> None:
+    async def _write_probes(self) -> None:
         key = self._new_key()
         first = await self._write_first(key)
         if first is None:
             return
-        written[key] = first.info
         await self._read_one(first.info)
         if Ability.REPLACE in self._wanted:
-            again = await self._try(Ability.REPLACE, lambda: self._put(key, _OTHER_BODY, replaces=first.info))
-            written[key] = again.info if again else first.info
+            await self._put(Ability.REPLACE, key, _OTHER_BODY, replaces=first.info)
         if Ability.WRITE_TAGS in self._wanted:
-            tagged_key = self._new_key()
-            tagged = await self._try(Ability.WRITE_TAGS, lambda: self._put(tagged_key, _BODY, metadata=_TAGGED))
-            if tagged:
-                written[tagged_key] = tagged.info
+            await self._put(Ability.WRITE_TAGS, self._new_key(), _BODY, metadata=_TAGGED)
 
     async def _write_first(self, key: str) -> Committed | None:
         """Write an object; where that is refused although writing is not, it is the key that may not be used."""
-        first = await self._try(Ability.WRITE, lambda: self._put(key, _BODY))
+        first = await self._put(Ability.WRITE, key, _BODY)
         if first is None and Ability.USE_KEY in self._wanted and self._outcomes[Ability.WRITE].state is State.MISSING:
             refused = self._outcomes[Ability.WRITE]
             await self._try(Ability.WRITE, self._write_nothing)
@@ -198,24 +202,41 @@ class _PlaceProbes:
         return first
 
     async def _put(
-        self, key: str, body: bytes, *, metadata: ObjectMetadata = _PLAIN, replaces: ObjectInfo | None = None
-    ) -> Committed:
+        self,
+        ability: Ability,
+        key: str,
+        body: bytes,
+        *,
+        metadata: ObjectMetadata = _PLAIN,
+        replaces: ObjectInfo | None = None,
+    ) -> Committed | None:
+        """Write an object that is to be deleted, whatever becomes of this."""
         digests = await digest(body, self._store.capabilities.digests)
-        return await self._store.put_object(key, body, metadata=metadata, digests=digests, replaces=replaces)
+        # Somebody may stop this while the answer is under way.
+        self._written[key] = replaces or replace(self._absent, key=key)
+        put = partial(self._store.put_object, key, body, metadata=metadata, digests=digests, replaces=replaces)
+        done = await self._try(ability, put)
+        if done is not None:
+            self._written[key] = done.info
+        elif replaces is None and self._outcomes[ability].state is State.MISSING:
+            del self._written[key]
+        return done
 
-    async def _delete_probes(self, infos: list[ObjectInfo]) -> None:
-        for info in infos:
-            await self._try(Ability.DELETE, partial(delete_exactly, self._store, info))
+    async def _delete_probes(self) -> None:
+        left: list[str] = []
+        for info in self._written.values():
+            await self._try(Ability.DELETE, partial(delete_own, self._store, info))
             if not self._is_ok(Ability.DELETE):
-                left, because = self._store.url(info.key), self._outcomes[Ability.DELETE].why
-                self._outcomes[Ability.DELETE] = Outcome(state=State.FAILED, why=f"{left} is left behind: {because}")
+                left.append(f"{self._store.url(info.key)} is left behind: {self._outcomes[Ability.DELETE].why}")
+        if left:
+            self._outcomes[Ability.DELETE] = Outcome(state=State.FAILED, why="; ".join(left))
 
     async def _remove_leftovers(self) -> None:
         """Delete what a doctor left that died."""
         with contextlib.suppress(TransferError):
             async for info in self._store.list_objects(self._prefix + PROBE_PREFIX):
                 if is_probe_key(info.key):
-                    await delete_exactly(self._store, info)
+                    await delete_own(self._store, info)
 
     def _look_through_the_fog(self) -> None:
         """S3 answers 403 in place of 404 to those who may not list, so a refusal to look at nothing means nothing."""
@@ -237,6 +258,9 @@ class _PlaceProbes:
         except AccessDeniedError as error:
             is_unknown = _UNKNOWN_LOGIN.search(error.message) is not None
             state, why = (State.FAILED, str(error)) if is_unknown else (State.MISSING, error.message)
+        except ReplanError:
+            # Somebody was quicker; whoever hears that was let in.
+            state, why = State.OK, ""
         except TransferError as error:
             state, why = State.FAILED, str(error)
         else:
@@ -248,6 +272,10 @@ class _PlaceProbes:
     def _is_ok(self, ability: Ability) -> bool:
         outcome = self._outcomes.get(ability)
         return outcome is not None and outcome.state is State.OK
+
+    def _explain(self, ability: Ability, why: str) -> None:
+        outcome = self._outcomes[ability]
+        self._outcomes[ability] = replace(outcome, why=f"{outcome.why}; {why}")
 
     def _not_checked(self, ability: Ability, why: str) -> None:
         self._outcomes[ability] = Outcome(state=State.NOT_CHECKED, why=why)

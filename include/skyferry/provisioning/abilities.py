@@ -68,11 +68,11 @@ _RIGHTS: Mapping[str, Mapping[Ability, tuple[str, ...]]] = {
         Ability.DELETE: ("s3:DeleteObject",),
         Ability.CREATE: ("s3:CreateBucket",),
     },
+    # Without the right to read tags, a blob is copied without its tags, and the report says so.
     # https://learn.microsoft.com/rest/api/storageservices/create-service-sas#permissions-for-a-directory-container-or-blob
     "az": {
         Ability.LIST: ("l",),
         Ability.READ: ("r",),
-        Ability.READ_TAGS: ("t",),
         Ability.WRITE: ("c", "w"),
         Ability.REPLACE: ("w",),
         Ability.WRITE_TAGS: ("t",),
@@ -113,13 +113,10 @@ _KEY_RIGHTS: Mapping[str, tuple[str, ...]] = {
 
 def abilities_of(place: PlaceNeed) -> tuple[Ability, ...]:
     """Return what is done in a place, as far as its store knows of it."""
-    kind, wanted = place.location.kind, list(_OF_PLACES[place.what])
+    wanted = list(_OF_PLACES[place.what])
     if place.what == "source" and place.deletes:
         wanted.append(Ability.DELETE)
-    if kind == "az" and place.what == "source":
-        # Without the right to read them, a blob is copied without its tags, and the report says so.
-        wanted.remove(Ability.READ_TAGS)
-    if place.kms_key and kind == "s3":
+    if place.kms_key and place.location.kind == "s3":
         wanted.append(Ability.USE_KEY)
     return tuple(ability for ability in wanted if rights_for(place, ability))
 
