@@ -88,7 +88,7 @@ async def put_object(store: Store, key: str, size_bytes: int, seed: int) -> None
     whole = ContentDigests(wanted)
     for index, body in enumerate(pieces(size_bytes, seed)):
         whole.update(body)
-        await upload.put_part(index, body, await digest(body, store.capabilities.part_digests))
+        await upload.put_part(index, body, await digest(body, upload.part_digests))
     await upload.commit(whole.hexdigests())
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_LAUNCHER = Path(__file__).parent / "program_launcher.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,43 +40,33 @@ def run_program(
 ) -> ProcessCost:
     """Run a program to its end.
 
+    A small process starts it (`bench.program_launcher`): Linux counts the memory of whoever starts a program as the
+    program's own peak.
+
     Raises:
         ProgramFailedError: It failed, or took longer than it may.
     """
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(timeout_seconds)]
     with tempfile.TemporaryFile() as output:
-        started = time.monotonic()
-        process = subprocess.Popen(
-            [str(argument) for argument in arguments],
+        told = subprocess.run(
+            [*launcher, *(str(argument) for argument in arguments)],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            check=True,
         )
-        status, usage = _wait(process, started + timeout_seconds)
-        wall_seconds = time.monotonic() - started
         output.seek(0)
         lines = output.read().decode(errors="replace").splitlines()
-    if status != 0:
-        raise ProgramFailedError(f"{arguments[0]} ended with {status}:\n" + "\n".join(lines[-15:]))
+    cost = json.loads(told.stdout)
+    if cost["status"] != 0:
+        raise ProgramFailedError(f"{arguments[0]} ended with {cost['status']}:\n" + "\n".join(lines[-15:]))
     return ProcessCost(
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        wall_seconds=wall_seconds,
-        peak_bytes=usage.ru_maxrss * 1024,
+        cpu_seconds=cost["cpu_seconds"],
+        wall_seconds=cost["wall_seconds"],
+        peak_bytes=cost["peak_bytes"],
         told=_last_json(lines),
     )
-
-
-def _wait(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, Any]:
-    """Wait like `wait4`, which tells what this one child and its descendants used, up to a time."""
-    while True:
-        found, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if found:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage
-        if time.monotonic() > deadline:
-            process.kill()
-            deadline = float("inf")
-        time.sleep(0.005)
 
 
 def _last_json(lines: list[str]) -> dict[str, Any]:

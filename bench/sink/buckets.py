@@ -23,16 +23,19 @@ LAST_MODIFIED_ISO = "2026-11-21T00:00:00.000Z"
 
 
 class Digests:
-    """MD5, CRC32C and length of what was fed."""
+    """MD5, CRC32C, CRC64NVME and length of what was fed."""
 
     def __init__(self) -> None:
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._crc32c = 0
+        self._crc64 = 0
         self.size_bytes = 0
 
     def update(self, data: bytes | memoryview) -> None:
         self._md5.update(data)
-        self._crc32c = crt.crc32c(bytes(data) if isinstance(data, memoryview) else data, self._crc32c)
+        as_bytes = bytes(data) if isinstance(data, memoryview) else data
+        self._crc32c = crt.crc32c(as_bytes, self._crc32c)
+        self._crc64 = crt.crc64nvme(as_bytes, self._crc64)
         self.size_bytes += len(data)
 
     @property
@@ -42,6 +45,11 @@ class Digests:
     @property
     def crc32c(self) -> bytes:
         return self._crc32c.to_bytes(4, "big")
+
+    @property
+    def crc64(self) -> bytes:
+        """CRC64NVME as S3 writes it."""
+        return self._crc64.to_bytes(8, "big")
 
 
 class Crc64:
@@ -82,6 +90,7 @@ class StoredObject:
     Attributes:
         etag: As S3 shows it, without quotes.
         md5: None for an object in parts whose uploader named none.
+        crc64: CRC64NVME as S3 writes it; empty for what came by another store's calls.
         starts_at: Where in the random block its content begins; None for an upload, whose content is gone.
         metadata: Headers that came with it, by lower-case name, and go with it.
     """
@@ -91,6 +100,7 @@ class StoredObject:
     etag: str
     md5: bytes | None
     crc32c: bytes
+    crc64: bytes = b""
     starts_at: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -174,6 +184,7 @@ class Buckets:
                     etag=digests.md5.hex(),
                     md5=digests.md5,
                     crc32c=digests.crc32c,
+                    crc64=digests.crc64,
                     starts_at=starts_at,
                 )
             )

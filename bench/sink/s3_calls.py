@@ -1,6 +1,10 @@
 """The calls of S3 the contenders make, with the bucket in the path.
 
-Uploads may come raw or `aws-chunked`, in one piece or in parts. The etag is the MD5, or that of the parts' MD5s.
+Uploads may come raw or `aws-chunked`, in one piece or in parts. The etag is the MD5, or that of the parts' MD5s. Like
+S3, the sink has a CRC64NVME of every object, tells it to whoever asks, and refuses content that does not fit the one it
+was sent with.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
 
 from __future__ import annotations
@@ -11,12 +15,16 @@ from collections.abc import Callable
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
+from awscrt import checksums as crt
+
 from bench.sink.buckets import LAST_MODIFIED, LAST_MODIFIED_ISO, Buckets, Digests, PartDigests, StoredObject
-from bench.sink.content import content_answer
+from bench.sink.content import base64_text, content_answer
 from bench.sink.http_server import Answer, Collected, Intake, Request
 
 _PART_ETAG = re.compile(rb"<ETag>(?:&quot;|&#34;|\")?([0-9a-f]{32})")
 _XML = {"Content-Type": "application/xml"}
+_CRC = "x-amz-checksum-crc64nvme"
+_BAD_DIGEST = b"<Error><Code>BadDigest</Code><Message>The CRC64NVME does not match what we received.</Message></Error>"
 
 
 class S3Calls:
@@ -86,10 +94,14 @@ class S3Calls:
             "Content-Type": "application/octet-stream",
             **stored.metadata,
         }
+        if stored.crc64 and "x-amz-checksum-mode" in request.headers:
+            headers |= {_CRC: base64_text(stored.crc64), "x-amz-checksum-type": "FULL_OBJECT"}
         return content_answer(self._buckets, request, stored, headers)
 
     def _put(self, request: Request, bucket: str, key: str) -> Answer:
         digests = request.intake if isinstance(request.intake, Digests) else _digests_of_chunks(request.body)
+        if request.headers.get(_CRC, base64_text(digests.crc64)) != base64_text(digests.crc64):
+            return Answer(status=400, headers=_XML, body=_BAD_DIGEST)
         if upload_id := request.query.get("uploadId"):
             self._parts[upload_id][int(request.query["partNumber"])] = digests
         else:
@@ -100,24 +112,28 @@ class S3Calls:
                     etag=digests.md5.hex(),
                     md5=digests.md5,
                     crc32c=digests.crc32c,
+                    crc64=digests.crc64,
                     metadata=_metadata(request),
                 )
             )
-        return Answer(headers={"ETag": f'"{digests.md5.hex()}"'})
+        return Answer(headers={"ETag": f'"{digests.md5.hex()}"', _CRC: base64_text(digests.crc64)})
 
     def _start(self, request: Request, bucket: str, key: str) -> Answer:
         upload_id = f"upload-{len(self._uploads)}"
         self._uploads[upload_id] = {"bucket": bucket, **_metadata(request)}
         self._parts[upload_id] = {}
         body = f"<InitiateMultipartUploadResult><UploadId>{upload_id}</UploadId></InitiateMultipartUploadResult>"
-        return Answer(headers=_XML, body=body.encode())
+        # S3 tells the algorithm to those who named one.
+        algorithm = request.headers.get("x-amz-checksum-algorithm")
+        told = {"x-amz-checksum-algorithm": algorithm} if algorithm == "CRC64NVME" else {}
+        return Answer(headers=_XML | told, body=body.encode())
 
     def _list_parts(self, upload_id: str) -> Answer:
         if upload_id not in self._parts:
             return Answer(status=404, headers=_XML, body=b"<Error><Code>NoSuchUpload</Code></Error>")
         parts = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{part.md5.hex()}&quot;</ETag>"
-            f"<Size>{part.size_bytes}</Size></Part>"
+            f"<Size>{part.size_bytes}</Size><ChecksumCRC64NVME>{base64_text(part.crc64)}</ChecksumCRC64NVME></Part>"
             for number, part in sorted(self._parts[upload_id].items())
         )
         body = f"<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>"
@@ -125,20 +141,29 @@ class S3Calls:
 
     def _complete(self, request: Request, key: str) -> Answer:
         upload_id = request.query["uploadId"]
-        metadata, parts = dict(self._uploads[upload_id]), self._parts.pop(upload_id)
-        part_bytes = {part.md5.hex(): part.size_bytes for part in parts.values()}
+        metadata, parts = dict(self._uploads[upload_id]), self._parts[upload_id]
+        by_md5 = {part.md5.hex(): part for part in parts.values()}
         md5s = [found.decode() for found in _PART_ETAG.findall(request.body)]
+        crc64 = _combined([by_md5[md5] for md5 in md5s])
+        if request.headers.get(_CRC, base64_text(crc64)) != base64_text(crc64):
+            return Answer(status=400, headers=_XML, body=_BAD_DIGEST)
         whole = hashlib.md5(bytes.fromhex("".join(md5s)), usedforsecurity=False).hexdigest()
         stored = StoredObject(
             key=key,
-            size_bytes=sum(part_bytes[md5] for md5 in md5s),
+            size_bytes=sum(by_md5[md5].size_bytes for md5 in md5s),
             etag=f"{whole}-{len(md5s)}",
             md5=None,
             crc32c=b"",
+            crc64=crc64,
             metadata={name: value for name, value in metadata.items() if name != "bucket"},
         )
         self._buckets.bucket(metadata["bucket"]).put(stored)
-        body = f"<CompleteMultipartUploadResult><ETag>&quot;{stored.etag}&quot;</ETag></CompleteMultipartUploadResult>"
+        del self._parts[upload_id]
+        checksum = (
+            f"<ChecksumCRC64NVME>{base64_text(crc64)}</ChecksumCRC64NVME><ChecksumType>FULL_OBJECT</ChecksumType>"
+        )
+        etag = f"<ETag>&quot;{stored.etag}&quot;</ETag>"
+        body = f"<CompleteMultipartUploadResult>{etag}{checksum}</CompleteMultipartUploadResult>"
         return Answer(headers=_XML, body=body.encode())
 
 
@@ -150,6 +175,13 @@ def _entry(one: StoredObject | str, as_text: Callable[[str], str]) -> str:
         f"<LastModified>{LAST_MODIFIED_ISO}</LastModified><ETag>&quot;{one.etag}&quot;</ETag>"
         f"<Size>{one.size_bytes}</Size><StorageClass>STANDARD</StorageClass></Contents>"
     )
+
+
+def _combined(parts: list[Digests]) -> bytes:
+    whole = 0
+    for part in parts:
+        whole = crt.combine_crc64nvme(whole, int.from_bytes(part.crc64, "big"), part.size_bytes)
+    return whole.to_bytes(8, "big")
 
 
 def _metadata(request: Request) -> dict[str, str]:

@@ -244,6 +244,10 @@ class _PacedUpload:
         self._turns = turns
 
     @property
+    def part_digests(self) -> frozenset[str]:
+        return self._upload.part_digests
+
+    @property
     def token(self) -> UploadToken | None:
         return self._upload.token
 

@@ -57,7 +57,7 @@ class PartSender:
         self._attempts = attempts
         self._combines = algorithms <= COMBINABLE and etag_digest is None
         self._combined_algorithms = algorithms & COMBINABLE
-        self._part_algorithms = capabilities.part_digests | self._combined_algorithms
+        self._part_algorithms = upload.part_digests | self._combined_algorithms
         self._in_order = ContentDigests(algorithms - COMBINABLE)
         self._parts: dict[int, PartDigests] = {}
 

@@ -82,6 +82,17 @@ def test_the_time_of_children_counts():
     assert cost.peak_bytes > 2**20
 
 
+def test_the_memory_of_whoever_measures_is_not_the_program_s() -> None:
+    ballast = b"x" * 200_000_000
+    cost = run_program([sys.executable, "-c", "b'x' * 30_000_000"], environment=os.environ)
+    assert 30_000_000 < cost.peak_bytes < len(ballast)
+
+
+def test_a_program_that_takes_too_long_is_no_sample() -> None:
+    with pytest.raises(ProgramFailedError, match="ended with -9"):
+        run_program([sys.executable, "-c", "import time; time.sleep(600)"], environment=os.environ, timeout_seconds=0.5)
+
+
 def test_a_program_that_fails_is_no_sample():
     with pytest.raises(ProgramFailedError, match="out of luck"):
         run_program([sys.executable, "-c", "raise SystemExit('out of luck')"], environment=os.environ)

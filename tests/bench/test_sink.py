@@ -90,9 +90,9 @@ async def test_an_object_in_parts_is_verified_and_has_its_size(ground, kind):
         whole = ContentDigests(store.capabilities.digests)
         for index, part in enumerate(parts):
             whole.update(part)
-            await upload.put_part(index, part, await digest(part, store.capabilities.part_digests))
+            await upload.put_part(index, part, await digest(part, upload.part_digests))
         committed = await upload.commit(whole.hexdigests())
-        assert committed.verified_by is not None
+        assert committed.verified_by == ("crc32c" if kind == "gs" else "crc64nvme")
         found = await store.stat(f"large/{kind}")
         assert found is not None
         assert found.size_bytes == 2 * part_bytes + 1_000
@@ -107,11 +107,11 @@ async def test_parts_of_an_unfinished_upload_are_found_again_and_every_byte_of_t
     async with opened(ground, kind) as store:
         kept = {"metadata": ObjectMetadata(), "replaces": None}
         upload = await store.start_upload(f"unfinished/{kind}", **size, **kept)
-        digests = await digest(known, store.capabilities.part_digests)
+        digests = await digest(known, upload.part_digests)
         await upload.put_part(0, known, digests)
         again = await store.resume_upload(f"unfinished/{kind}", upload.token, **size, **kept)
         assert again is not None
-        assert not again.has_part(0, part_bytes, await digest(changed, store.capabilities.part_digests))
+        assert not again.has_part(0, part_bytes, await digest(changed, upload.part_digests))
         assert again.has_part(0, part_bytes, digests)
         assert not again.has_part(1, part_bytes, digests)
     assert ask_sink(ground, "stats")["upload_bytes"] == part_bytes

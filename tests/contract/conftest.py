@@ -84,14 +84,11 @@ class Subject:
             replaces=replaces,
         )
         for index, part in enumerate(self.parts(body)):
-            await upload.put_part(index, part, await self.part_digests(part))
+            await upload.put_part(index, part, await digest(part, upload.part_digests))
         return await upload.commit(await digest(body, self.store.capabilities.digests))
 
     def parts(self, body: bytes) -> list[bytes]:
         return [body[start : start + self.part_bytes] for start in range(0, len(body), self.part_bytes)]
-
-    async def part_digests(self, part: bytes) -> dict[str, str]:
-        return await digest(part, self.store.capabilities.part_digests)
 
     async def content(self, key: str) -> bytes | None:
         info = await self.store.stat(key)

@@ -242,7 +242,7 @@ async def test_commits_name_their_evidence(subject: Subject) -> None:
     small = await subject.put("small", b"content")
     large = await subject.upload("large", _bytes(2 * subject.part_bytes + 1))
     expected = {
-        "s3": ("md5", "etag"),
+        "s3": ("md5", "crc64nvme"),
         "az": ("md5", "crc64nvme"),
         "gs": ("crc32c", "crc32c"),
         "file": ("readback",) * 2,
@@ -273,7 +273,7 @@ async def test_upload_shows_the_whole_object_and_only_at_the_commit(
         "large", size_bytes=len(body), part_bytes=subject.part_bytes, metadata=ObjectMetadata(), replaces=None
     )
     for index, part in enumerate(subject.parts(body)):
-        await upload.put_part(index, part, await subject.part_digests(part))
+        await upload.put_part(index, part, await digest(part, upload.part_digests))
         assert await subject.store.stat("large") is None
         assert await subject.keys() == []
     committed = await upload.commit(await digest(body, subject.store.capabilities.digests))
@@ -296,7 +296,7 @@ async def test_parts_may_come_in_any_order_where_the_store_says_so(subject: Subj
     else:
         parts.reverse()
     for index, part in parts:
-        await upload.put_part(index, part, await subject.part_digests(part))
+        await upload.put_part(index, part, await digest(part, upload.part_digests))
     await upload.commit(await digest(body, subject.store.capabilities.digests))
     assert await subject.content("large") == body
 
@@ -308,7 +308,7 @@ async def test_repeating_a_part_is_harmless(subject: Subject) -> None:
     )
     for index, part in enumerate(subject.parts(body)):
         for _ in range(2):
-            await upload.put_part(index, part, await subject.part_digests(part))
+            await upload.put_part(index, part, await digest(part, upload.part_digests))
     await upload.commit(await digest(body, subject.store.capabilities.digests))
     assert await subject.content("large") == body
 
@@ -319,7 +319,7 @@ async def test_upload_is_conditional_at_its_commit(subject: Subject) -> None:
         "large", size_bytes=len(body), part_bytes=subject.part_bytes, metadata=ObjectMetadata(), replaces=None
     )
     for index, part in enumerate(subject.parts(body)):
-        await upload.put_part(index, part, await subject.part_digests(part))
+        await upload.put_part(index, part, await digest(part, upload.part_digests))
     await subject.put("large", b"somebody else's")
     with pytest.raises(DestinationChangedError, match="large"):
         await upload.commit(await digest(body, subject.store.capabilities.digests))
@@ -352,7 +352,7 @@ async def test_abort_leaves_nothing(subject: Subject) -> None:
         "large", size_bytes=len(body), part_bytes=subject.part_bytes, metadata=ObjectMetadata(), replaces=None
     )
     part = body[: subject.part_bytes]
-    await upload.put_part(0, part, await subject.part_digests(part))
+    await upload.put_part(0, part, await digest(part, upload.part_digests))
     await upload.abort()
     await upload.abort()
     assert await subject.store.stat("large") is None
@@ -371,7 +371,7 @@ async def test_commit_without_all_parts_is_refused(subject: Subject) -> None:
         "large", size_bytes=len(body), part_bytes=subject.part_bytes, metadata=ObjectMetadata(), replaces=None
     )
     part = body[: subject.part_bytes]
-    await upload.put_part(0, part, await subject.part_digests(part))
+    await upload.put_part(0, part, await digest(part, upload.part_digests))
     with pytest.raises((SizeMismatchError, ChecksumMismatchError)):
         await upload.commit(await digest(body, subject.store.capabilities.digests))
     await upload.abort()
@@ -394,7 +394,7 @@ async def test_upload_with_a_wrong_digest_of_the_whole_is_refused(subject: Subje
         "large", size_bytes=len(body), part_bytes=subject.part_bytes, metadata=ObjectMetadata(), replaces=replaces
     )
     for index, part in enumerate(subject.parts(body)):
-        await upload.put_part(index, part, await subject.part_digests(part))
+        await upload.put_part(index, part, await digest(part, upload.part_digests))
     with pytest.raises(ChecksumMismatchError, match="large"):
         await upload.commit(await digest(b"other", subject.store.capabilities.digests))
     await upload.abort()
@@ -411,7 +411,7 @@ async def test_cancelled_upload_leaves_the_key_untouched(subject: Subject) -> No
         )
         try:
             for index, part in enumerate(subject.parts(body)):
-                await upload.put_part(index, part, await subject.part_digests(part))
+                await upload.put_part(index, part, await digest(part, upload.part_digests))
                 if index == 1:
                     reached.set()
                     await asyncio.sleep(60)

@@ -342,6 +342,25 @@ async def test_flipped_byte_that_a_service_does_not_notice_is_no_evidence(remote
         assert committed.verified_by is None
 
 
+async def test_parts_are_proven_by_etags_where_an_s3_endpoint_knows_no_checksums(s3: Subject) -> None:
+    proxy = _proxy(s3)
+    proxy.always = _without_declared_checksums()
+    body = BODY * (2 * s3.part_bytes // len(BODY))
+    assert (await s3.upload("large", body)).verified_by == "etag"
+    proxy.inject(flip_request_byte(5_000), target_contains="partNumber=1", times=1)
+    flipped = await s3.upload("flipped", body)
+    assert flipped.verified_by is None
+
+
+async def test_an_s3_endpoint_that_stored_other_bytes_than_it_checked_is_no_evidence(s3: Subject) -> None:
+    """It says that it checks parts, takes one that was flipped beneath, and tells the checksum of what it has."""
+    body = BODY * (2 * s3.part_bytes // len(BODY))
+    proxy = _proxy(s3)
+    proxy.always = None
+    proxy.inject(flip_request_byte(5_000), target_contains="partNumber=1", times=1)
+    assert (await s3.upload("large", body)).verified_by is None
+
+
 def _without_declared_checksums() -> Fault:
     async def fault(request: Request, forward: Forward) -> Response:
         headers = tuple(pair for pair in request.headers if not pair[0].lower().startswith("x-amz-checksum"))
@@ -540,7 +559,7 @@ async def test_azure_writes_a_small_object_over_the_blocks_of_a_given_up_upload(
     upload = await az.store.start_upload(
         "object", size_bytes=20, part_bytes=10, metadata=ObjectMetadata(), replaces=None
     )
-    await upload.put_part(0, b"0123456789", await az.part_digests(b"0123456789"))
+    await upload.put_part(0, b"0123456789", await digest(b"0123456789", upload.part_digests))
     await upload.abort()
     for key, body in (("object", b""), ("object", b"content")):
         current = await az.store.stat(key)

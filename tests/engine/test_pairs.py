@@ -105,7 +105,7 @@ async def _upload(store: Store, key: str, body: bytes, metadata: ObjectMetadata)
     )
     for index, start in enumerate(range(0, len(body), SMALL_OBJECT_BYTES)):
         part = body[start : start + SMALL_OBJECT_BYTES]
-        await upload.put_part(index, part, await digest(part, store.capabilities.part_digests))
+        await upload.put_part(index, part, await digest(part, upload.part_digests))
     await upload.commit(await digest(body, store.capabilities.digests))
 
 

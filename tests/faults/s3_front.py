@@ -1,9 +1,9 @@
 """The promises of S3 that moto leaves out, put in front of it as documented by the vendor.
 
 moto 5.2.5 stores bodies that do not fit their checksum, ignores `If-Match` when an upload is completed, checks
-`If-None-Match` without excluding a second writer, and answers 500 to a part of an upload that is over. Clients that
-send these rightly must be seen to get what they ask for, so this front decides them from what moto holds, one write at
-a time.
+`If-None-Match` without excluding a second writer, answers 500 to a part of an upload that is over, and lists parts
+without their checksums. Clients that send these rightly must be seen to get what they ask for, so this front decides
+them from what moto holds, one write at a time.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html and
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
@@ -38,9 +38,21 @@ class _Front:
 
     async def respond(self, request: Request, forward: Forward) -> Response:
         if request.method not in ("PUT", "POST"):
-            return await forward(request)
+            return self._with_part_checksums(request, await forward(request))
         async with self._lock:
             return await self._write(request, forward)
+
+    def _with_part_checksums(self, request: Request, response: Response) -> Response:
+        """Add what S3 lists of the parts of an upload with checksums."""
+        query = parse_qs(urlsplit(request.target).query)
+        if request.method != "GET" or "uploadId" not in query or response.status != 200:
+            return response
+        sent = self._parts.get(query["uploadId"][0], {})
+        body = response.body.decode()
+        for number, content in sent.items():
+            entry = f"<PartNumber>{number}</PartNumber>"
+            body = body.replace(entry, f"{entry}<ChecksumCRC64NVME>{_crc64nvme(content)}</ChecksumCRC64NVME>")
+        return Response(response.status, _without_digest(response.headers), body.encode())
 
     async def _write(self, request: Request, forward: Forward) -> Response:
         parts = urlsplit(request.target)

@@ -227,7 +227,7 @@ def test_what_a_route_needs_is_planned_made_and_left(transfer: Transfer, airflow
     well = transfer("doctor", "--id", "orders")
     assert well.returncode == 0, well.stderr
     assert re.search(
-        rf"^ok +destination file://{airflow_services.exchange}/lake/ +writing in the folder", well.stdout, re.MULTILINE
+        rf"^ *ok +destination file://{airflow_services.exchange}/lake/ +writing in the folder", well.stdout, re.MULTILINE
     )
     found = document(transfer("doctor", "--id", "orders", "--json"), "transfer doctor")
     assert {one["state"] for one in found["findings"]} == {"ok"}

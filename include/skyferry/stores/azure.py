@@ -113,7 +113,6 @@ class AzureStore:
         parts_in_order=False,
         digests=frozenset({"md5"}),
         commit_digests=frozenset({"md5"}),
-        part_digests=frozenset({"crc32c", "crc64nvme"}),
         min_part_bytes=1,
         part_multiple_bytes=1,
         max_part_bytes=4_000 * _MEBIBYTE,
@@ -320,7 +319,7 @@ class AzureStore:
             key, size_bytes=len(body), part_bytes=max(1, len(body)), metadata=metadata, replaces=None
         )
         if body:
-            await upload.put_part(0, body, await digest(body, self.capabilities.part_digests))
+            await upload.put_part(0, body, await digest(body, upload.part_digests))
         return await upload.commit(digests)
 
     async def _put_blob(

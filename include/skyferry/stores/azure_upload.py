@@ -44,6 +44,10 @@ class AzureUpload:
         self._found: dict[str, int] = {}
 
     @property
+    def part_digests(self) -> frozenset[str]:
+        return frozenset({"crc32c", "crc64nvme"})
+
+    @property
     def token(self) -> UploadToken:
         """Empty: uncommitted blocks are found by their key alone."""
         return {}

@@ -22,7 +22,6 @@ class Capabilities:
         parts_in_order: Parts of an upload must be sent one after the other, from the first to the last.
         digests: Algorithms the store needs over the whole content at `put_object`.
         commit_digests: The same at `Upload.commit`.
-        part_digests: Algorithms the store needs over each part.
         min_part_bytes: Every part but the last has at least this size, and is a multiple of `part_multiple_bytes`.
         part_multiple_bytes: See `min_part_bytes`.
         max_part_bytes: No part is larger.
@@ -39,7 +38,6 @@ class Capabilities:
     parts_in_order: bool
     digests: frozenset[str]
     commit_digests: frozenset[str]
-    part_digests: frozenset[str]
     min_part_bytes: int
     part_multiple_bytes: int
     max_part_bytes: int
@@ -66,6 +64,10 @@ class Upload(Protocol):
     """A large object on its way; nothing of it is visible at the key before `commit`."""
 
     @property
+    def part_digests(self) -> frozenset[str]:
+        """The algorithms whose digests of each part the store needs."""
+
+    @property
     def token(self) -> UploadToken | None:
         """What `Store.resume_upload` needs to go on with this upload, in any process; None where that is impossible."""
 
@@ -73,7 +75,7 @@ class Upload(Protocol):
         """Tell whether the store holds this very part already, which needs not be sent again then.
 
         Args:
-            digests: The algorithms of `Capabilities.part_digests` over the part.
+            digests: The algorithms of `part_digests` over the part.
         """
 
     async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:

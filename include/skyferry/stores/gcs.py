@@ -88,7 +88,6 @@ class GcsStore:
         parts_in_order=True,
         digests=frozenset({"crc32c"}),
         commit_digests=frozenset({"crc32c"}),
-        part_digests=frozenset(),
         min_part_bytes=256 * _KIBIBYTE,
         part_multiple_bytes=256 * _KIBIBYTE,
         max_part_bytes=2**30,

@@ -60,6 +60,10 @@ class GcsUpload:
         self._failure: TransferError | None = None
 
     @property
+    def part_digests(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
     def token(self) -> UploadToken:
         """Whoever has it can write this object for a week; it belongs into the state folder only."""
         return {"session": self._address, "replaces": self._replaced_etag}

@@ -63,7 +63,6 @@ class LocalStore:
         parts_in_order=False,
         digests=frozenset({"crc32c"}),
         commit_digests=frozenset({"crc32c"}),
-        part_digests=frozenset({"crc32c"}),
         min_part_bytes=1,
         part_multiple_bytes=1,
         max_part_bytes=2**30,

@@ -225,6 +225,10 @@ class LocalUpload:
         self._noted = upload.noted()
 
     @property
+    def part_digests(self) -> frozenset[str]:
+        return frozenset({"crc32c"})
+
+    @property
     def token(self) -> UploadToken | None:
         """None on file systems without locks: there nobody could tell who is at work."""
         return {"file": self._upload.name} if self._upload.can_resume else None

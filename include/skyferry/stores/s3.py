@@ -1,8 +1,9 @@
 """S3 and everything that speaks its protocol, as a store.
 
 Every write is conditional (`If-None-Match`, `If-Match`) and carries a CRC64NVME, which S3 checks before it shows the
-object. Endpoints that do not know those headers ignore the checksum, so its etag is compared with the MD5 that was
-sent as well; where neither proves anything, the caller reads the object back.
+object. Endpoints that do not know those headers ignore the checksum, so the etag they answer is compared with the MD5
+of what was sent; uploads in parts are spared that where the endpoint says that it checks. Where nothing proves
+anything, the caller reads the object back.
 """
 
 from __future__ import annotations
@@ -105,7 +106,6 @@ class S3Store:
         parts_in_order=False,
         digests=frozenset({"md5", "crc64nvme"}),
         commit_digests=frozenset({"crc64nvme"}),
-        part_digests=frozenset({"md5", "crc64nvme"}),
         min_part_bytes=5 * _MEBIBYTE,
         part_multiple_bytes=1,
         max_part_bytes=5 * 2**30,
@@ -327,13 +327,18 @@ class S3Store:
         size_bytes: int,
         headers: Mapping[str, str],
         *,
-        expected_etag: str,
+        expected_etag: str | None,
         etag_proof: str,
         crc64nvme: str,
     ) -> Committed:
+        """Return the object that was written, and what proves its content.
+
+        Args:
+            expected_etag: None for an upload in parts by their CRC64NVMEs alone.
+        """
         etag = unquoted(headers.get("ETag", ""))
         verified_by = etag_proof if etag == expected_etag else None
-        if verified_by is None and _is_encrypted_apart(headers):
+        if verified_by is None and (expected_etag is None or _is_encrypted_apart(headers)):
             # Such etags are not MD5s. The checksum counts where the answer has it: an endpoint that does not know it
             # has ignored the header, and S3 refuses a body that does not fit it.
             verified_by = "crc64nvme" if headers.get("x-amz-checksum-crc64nvme") == base64_of(crc64nvme) else None
@@ -355,7 +360,9 @@ class S3Store:
         upload_id = parse_xml(answer).findtext("UploadId")
         if not upload_id:
             raise ConnectionLostError(f"{target} failed: the store gave no id of an upload")
-        return S3Upload(self, key, upload_id, size_bytes=size_bytes, replaces=replaces)
+        # S3 says so; who does not would show what it stored by the parts' etags alone, and these are MD5s.
+        checks_crc = self.sends_checksums and answer.headers.get("x-amz-checksum-algorithm") == "CRC64NVME"
+        return S3Upload(self, key, upload_id, size_bytes=size_bytes, replaces=replaces, checks_crc=checks_crc)
 
     async def resume_upload(
         self,
@@ -369,7 +376,14 @@ class S3Store:
     ) -> S3Upload | None:
         """As the protocol says; asks for the list of parts (one request for each 1,000)."""
         del part_bytes, metadata  # S3 has them since the upload began
-        upload = S3Upload(self, key, token.get("upload_id", ""), size_bytes=size_bytes, replaces=replaces)
+        upload = S3Upload(
+            self,
+            key,
+            token.get("upload_id", ""),
+            size_bytes=size_bytes,
+            replaces=replaces,
+            checks_crc="checks_crc" in token,
+        )
         return upload if await upload.find_parts() else None
 
     async def abort_upload(self, key: str, token: UploadToken) -> None:
