@@ -10,6 +10,7 @@ from operators.transfer_provision import (
     DRY_RUN_PARAM,
     PROVISION,
     ROUTE_PARAM,
+    WITH_LAMBDA_PARAM,
     ProvisionRouteOperator,
 )
 from route_dags.dag_settings import dag_settings, retry_settings
@@ -37,6 +38,12 @@ with DAG(
             description="Make what is missing, or remove what was made.",
         ),
         DRY_RUN_PARAM: Param(default=True, type="boolean", title="Dry run", description="Plan, and change nothing."),
+        WITH_LAMBDA_PARAM: Param(
+            default=False,
+            type="boolean",
+            title="With Lambda",
+            description="Make the route's Lambda function too; it is removed in any case.",
+        ),
     },
     **dag_settings(),
 ) as dag:

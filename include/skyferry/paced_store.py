@@ -231,6 +231,12 @@ class PacedStore:
         """As the store, in its turn."""
         return await self._turns.take("delete_objects", lambda: self._store.delete_objects(infos))
 
+    async def rename_object(self, info: ObjectInfo, key: str, *, replaces: ObjectInfo | None) -> str:
+        """As the store, in its turn: one for all the requests it takes."""
+        return await self._turns.take(
+            "rename_object", lambda: self._store.rename_object(info, key, replaces=replaces), info.size_bytes
+        )
+
     async def aclose(self) -> None:
         """As the store."""
         await self._store.aclose()

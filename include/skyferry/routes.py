@@ -448,6 +448,18 @@ class Route(BaseModel):
             raise reason_error(f"bigquery_load needs a destination in GCS, and destination is {destination.url}")
         return value
 
+    @field_validator("provision", mode="after")
+    @classmethod
+    def _forwards_what_no_queue_tells(cls, value: Provision, info: ValidationInfo) -> Provision:
+        source = info.data.get("source")
+        if value.forwarder is None or source is None:
+            return value
+        if parse_location(source.url).kind != "s3":
+            raise reason_error(f"forwarder is for sources in S3, and source is {source.url}")
+        if isinstance(info.data.get("detect"), DetectQueue):
+            raise reason_error("forwarder does not go with a queue: S3 sends an event to one of them only")
+        return value
+
     @model_validator(mode="after")
     def _makes_a_request(self) -> Self:
         self._check_handover()

@@ -9,6 +9,7 @@ from functools import cached_property
 from airflow_bridge.provision_buckets import S3Bucket, UploadRule
 from airflow_bridge.provision_calls import AwsAccount
 from airflow_bridge.provision_events import BucketNotification, EventsTopic, TopicSubscription
+from airflow_bridge.provision_forwarder import ForwarderFunction, ForwarderPermission
 from airflow_bridge.provision_queues import DeadLetterQueue, QueuePolicy, RouteQueue, SqsQueueAccess
 from airflow_bridge.provision_record import BucketOwnership, CreationRecord
 from airflow_bridge.state_location import state_use
@@ -16,6 +17,8 @@ from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
 from airflow_bridge.transfer_setup import allowed_uses, uses_of
 from skyferry.defaults import Defaults, load_defaults
+from skyferry.errors import RequestError
+from skyferry.provisioning.forwarder_need import ForwarderNeed
 from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed, RouteNeeds, mark_of, partition_of, route_needs
 from skyferry.provisioning.shared_documents import filter_text, notification_rule, sending_statement
 from skyferry.provisioning.surroundings_plan import Surroundings, Thing, settle
@@ -26,18 +29,28 @@ _PLACE_ORDER = ("state", "source", "destination")
 """The state folder comes first: what is created after it is put on record there."""
 
 
-def settle_route(route_id: str, *, removes: bool, dry_run: bool) -> Surroundings:
+def settle_route(route_id: str, *, removes: bool, dry_run: bool, with_lambda: bool = False) -> Surroundings:
     """Provide or remove what is around a route; blocks.
+
+    Args:
+        with_lambda: Provide the route's Lambda function too; it is always removed.
 
     Raises:
         UnknownRouteError: There is no such route.
+        RequestError: A function is wanted, and the route says nothing about it.
         TransferError: The plan could not be made; nothing was changed.
     """
     route, defaults = find_route(route_id), load_defaults()
     state = state_use(defaults)
     allowed_uses(route.request(), route_uses=uses_of(route.request()), defaults=defaults)
     others = [one for one in load_routes()[0] if one.id != route_id]
-    things = list(_RouteThings(route, others, state=state, defaults=defaults).all())
+    if with_lambda and route.provision.forwarder is None:
+        raise RequestError(
+            f'route "{route_id}" says nothing about a Lambda function',
+            hint="set provision.forwarder in its file, with airflow_url, secret and role",
+        )
+    around = _RouteThings(route, others, state=state, defaults=defaults)
+    things = [*around.all(), *(around.forwarder() if with_lambda or removes else ())]
     return settle(things, route=route_id, removes=removes, dry_run=dry_run)
 
 
@@ -95,11 +108,30 @@ class _RouteThings:
         for what in _PLACE_ORDER:
             yield self._place(next(one for one in self.needs.places if one.what == what))
         for queue in self.needs.queues:
-            yield from self._events(queue) if queue.is_consumed else self._sent_to(queue)
+            if queue.is_consumed:
+                yield from self._events(queue)
+            else:
+                yield self._sent_to(queue)
         destination = next(one for one in self.needs.places if one.what == "destination")
         if destination.location.kind == "s3":
             days = self.route.provision.abandoned_upload_days
             yield UploadRule(self._account(destination), destination, route_id=self.route.id, days=days)
+
+    def forwarder(self) -> Iterator[Thing]:
+        """Yield the Lambda function of the route and what leads the bucket's events to it; nothing if it has none."""
+        settings, source = self.route.provision.forwarder, self.needs.source
+        if settings is None:
+            return
+        account, mark = self._account(source), mark_of(self.route.id)
+        need = ForwarderNeed(route_id=self.route.id, settings=settings, region=account.region, conn_id=source.conn_id)
+        yield self._sent_to(need.dead_letters)
+        yield ForwarderFunction(account, need)
+        bucket_arn = f"arn:{partition_of(account.region)}:s3:::{source.location.bucket}"
+        yield ForwarderPermission(account, need, bucket_arn=bucket_arn)
+        rule = notification_rule(
+            mark, target_arn=need.arn, events=self.needs.event_kinds, prefix=source.location.prefix
+        )
+        yield BucketNotification(account, source.location.bucket, rule, fed=())
 
     def _place(self, need: PlaceNeed) -> Thing:
         if need.location.kind in ("az", "file"):
@@ -168,9 +200,9 @@ class _RouteThings:
         )
         yield BucketNotification(bucket_account, source.location.bucket, rule, fed=self._others_fed(need))
 
-    def _sent_to(self, need: QueueNeed) -> Iterator[Thing]:
+    def _sent_to(self, need: QueueNeed) -> Thing:
         queue = SqsQueueAccess(self._account(need), need, need.name)
-        yield RouteQueue(
+        return RouteQueue(
             queue,
             need,
             dead_letters=None,

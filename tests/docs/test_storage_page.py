@@ -19,5 +19,6 @@ def test_the_example_puts_lists_reads_and_removes(shell: Shell) -> None:
         "1 copied, proven by {'md5': 1}",
         "s3://notes-python/all/june.txt 7",
         "b'second\\n'",
+        "1 renamed",
         "1 removed",
     ]

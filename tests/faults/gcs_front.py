@@ -1,7 +1,8 @@
 """The promises of Cloud Storage that fake-gcs-server leaves out, put in front of it as documented by the vendor.
 
 fake-gcs-server 1.54 ignores `ifGenerationMatch` on reads, deletes and upload sessions, the CRC32C a multipart upload
-declares, and `X-Goog-Hash`; a cancelled session can still be finished. Clients that send these rightly must be seen to
+declares, and `X-Goog-Hash`; a cancelled session can still be finished; it moves no objects, and copies them under any
+condition. Clients that send these rightly must be seen to
 get what they ask for, so this front decides them from what the emulator holds, one request at a time.
 
 Source: https://cloud.google.com/storage/docs/request-preconditions and .../docs/data-validation
@@ -43,6 +44,8 @@ class _Front:
             return await self._session(request, forward, query["upload_id"])
         if "uploadType" in query:
             return await self._upload(request, forward, parts.path.split("/b/")[1].split("/")[0], query)
+        if "/moveTo/o/" in parts.path or "/rewriteTo/b/" in parts.path:
+            return await self._rename(request, forward, parts.path, query)
         if "/o/" in parts.path and "ifGenerationMatch" in query:
             bucket, _, key = parts.path.split("/b/")[1].partition("/o/")
             found = await _generation(forward, bucket, key)
@@ -83,6 +86,31 @@ class _Front:
             if declared and declared != f"crc32c={_crc32c(bytes(content))}":
                 return _checksum_error()
         return await forward(request)
+
+    async def _rename(self, request: Request, forward: Forward, path: str, query: dict[str, str]) -> Response:
+        """Copy an object in the emulator, and delete the original if that is what was asked for."""
+        is_move = "/moveTo/o/" in path
+        source_path, target = path.split("/moveTo/o/" if is_move else "/rewriteTo/b/")
+        bucket, _, key = source_path.split("/b/")[1].partition("/o/")
+        target_key = target.partition("/o/")[2] or target
+        found = await _generation(forward, bucket, key)
+        if found is None:
+            return _error(404, "notFound", f"No such object: {bucket}/{key}")
+        refusal = await self._refusal(forward, bucket, target_key, query["ifGenerationMatch"])
+        if refusal is None and found != query["ifSourceGenerationMatch"]:
+            refusal = _error(412, "conditionNotMet", "At least one of the pre-conditions did not hold.")
+        if refusal is not None:
+            return refusal
+        rewrite_path = f"{source_path}/rewriteTo/b/{bucket}/o/{target_key}"
+        done = await forward(replace(request, target=rewrite_path))
+        if is_move and done.status == 200:
+            await forward(Request("DELETE", source_path, (), b""))
+            return replace(
+                done,
+                body=json.dumps(json.loads(done.body)["resource"]).encode(),
+                headers=(("Content-Type", "application/json"),),
+            )
+        return done
 
     async def _refusal(self, forward: Forward, bucket: str, key: str, condition: str) -> Response | None:
         found = await _generation(forward, bucket, key)

@@ -1,9 +1,9 @@
 """The promises of S3 that moto leaves out, put in front of it as documented by the vendor.
 
-moto 5.2.5 stores bodies that do not fit their checksum, ignores `If-Match` when an upload is completed, checks
-`If-None-Match` without excluding a second writer, answers 500 to a part of an upload that is over, and lists parts
-without their checksums. Clients that send these rightly must be seen to get what they ask for, so this front decides
-them from what moto holds, one write at a time.
+moto 5.2.5 stores bodies that do not fit their checksum, ignores `If-Match` when an upload is completed and every
+condition of a copy, checks `If-None-Match` without excluding a second writer, answers 500 to a part of an upload that
+is over, and lists parts without their checksums. Clients that send these rightly must be seen to get what they ask for,
+so this front decides them from what moto holds, one write at a time.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html and
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
@@ -60,6 +60,9 @@ class _Front:
         if request.method == "POST" and "delete" in query:
             return await _delete(request, forward, parts.path)
         upload_id = query.get("uploadId", "")
+        if request.header("x-amz-copy-source"):
+            refusal = await _copy_refusal(request, forward, parts.path, is_part=bool(upload_id))
+            return refusal or await forward(request)
         if request.method == "PUT" and upload_id in self._over:
             return _error(404, "NoSuchUpload", "The specified upload does not exist.")
         if request.method == "POST" and upload_id:
@@ -108,6 +111,22 @@ async def _delete(request: Request, forward: Forward, path: str) -> Response:
 
 def _without_digest(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if name.lower() not in ("content-md5", "content-length"))
+
+
+async def _copy_refusal(request: Request, forward: Forward, path: str, *, is_part: bool) -> Response | None:
+    """Decide the conditions of a copy: those on what is copied, and those on the key that is to show it."""
+    signed = (("Authorization", request.header("Authorization")),)
+    bucket = request.header("x-amz-copy-source").split("/")[1]
+    host_path = path[: path.index(f"/{bucket}/")]
+    pinned = Request("HEAD", "", (("If-Match", request.header("x-amz-copy-source-if-match")), *signed), b"")
+    refusal = await _refusal(pinned, forward, host_path + request.header("x-amz-copy-source"))
+    if refusal is not None or is_part:
+        return refusal
+    if request.header("If-None-Match") == "*":
+        found = await forward(Request("HEAD", path, signed, b""))
+        if found.status == 200:
+            return _error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
+    return await _refusal(request, forward, path)
 
 
 async def _refusal(request: Request, forward: Forward, path: str) -> Response | None:

@@ -156,6 +156,37 @@ def test_a_put_that_is_stopped_leaves_nothing_at_the_key(
         assert "Uploads" not in bucket.client.list_multipart_uploads(Bucket=bucket.name)
 
 
+@pytest.mark.parametrize("kind", ["s3", "file"])
+def test_programs_are_told_of_every_object(kind: str, new_bucket: Any, tmp_path: Path, transfer: Transfer) -> None:
+    bucket = new_bucket(kind)
+    here = tmp_path / "many"
+    here.mkdir()
+    for number in range(120):
+        (here / f"{number:03d}").write_bytes(b"mine!")
+    for number in range(110):
+        bucket.put(f"{number:03d}", b"other")
+    bucket.put("110", b"mine!")
+    planned = transfer("put", here, bucket.url, "-r", "--json", "--dry-run").json
+    assert sorted(planned, key=list(planned).index)[:2] == ["is_dry_run", "rows"]
+    assert sum(row["outcome"] == "planned" for row in planned["rows"]) == 9
+    done = transfer("put", here, bucket.url, "-r", "--json")
+    assert done.returncode == 1
+    rows = {row["destination"].removeprefix(bucket.url): row for row in done.json["rows"]}
+    assert len(rows) == len(done.json["rows"]) == done.json["objects"] == 120
+    assert [row["outcome"] for _, row in sorted(rows.items())] == ["refused"] * 110 + ["skipped"] + ["copied"] * 9
+    assert all("exists with other content" in rows[f"{number:03d}"]["reason"] for number in range(110))
+    assert rows["119"]["url"] == f"file://{here}/119"
+    assert rows["119"]["verified_by"]
+    got = transfer("get", bucket.url, tmp_path / "back", "-r", "--json").json
+    assert {(row["outcome"], row["size_bytes"]) for row in got["rows"]} == {("copied", 5)}
+    assert [row["outcome"] for row in transfer("rm", bucket.url, "-r", "--dry-run", "--json").json["rows"]] == [
+        "planned"
+    ] * 120
+    removed = transfer("rm", bucket.url, "-r", "--yes", "--json").json
+    assert {row["url"] for row in removed["rows"]} == {f"{bucket.url}{number:03d}" for number in range(120)}
+    assert (removed["removed"], {row["outcome"] for row in removed["rows"]}) == (120, {"removed"})
+
+
 # Removing
 
 

@@ -23,6 +23,7 @@ from skyferry.cli.presigning_verb import presign
 from skyferry.cli.provision import deprovision, policy, provision
 from skyferry.cli.reading_verbs import cat, du, find, ls, stat
 from skyferry.cli.removing_verbs import mb, mkdir, rb, rm
+from skyferry.cli.renaming_verb import rename
 from skyferry.cli.request_options import takes_request
 from skyferry.cli.run import INTERRUPTED, AsJson, Unpause, Wait, run
 from skyferry.cli.sending_verbs import get, put
@@ -68,6 +69,7 @@ app.command(epilog="Example: transfer cat 's3://shop-exports/orders/2026/*.csv' 
 app.command(epilog="Example: transfer put report.csv s3://shop-exports/reports/")(put)
 app.command(epilog="Example: transfer get az://lake/raw/ lake/ --recursive --include '**/*.csv'")(get)
 app.command(epilog="Example: transfer rm s3://shop-exports/tmp/ --recursive --dry-run")(rm)
+app.command(epilog="Example: transfer rename s3://shop-exports/tmp/may.csv s3://shop-exports/2026/may.csv")(rename)
 app.command(epilog="Example: transfer mb gs://shop-archive")(mb)
 app.command(epilog="Example: transfer rb gs://shop-archive --force")(rb)
 app.command(epilog="Example: transfer mkdir s3://shop-exports/incoming/")(mkdir)

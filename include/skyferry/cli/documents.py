@@ -15,6 +15,7 @@ from skyferry.cli.storage_documents import (
     EntryDocument,
     ListingDocument,
     RemovedDocument,
+    RenamedDocument,
     SentDocument,
     UsageDocument,
 )
@@ -140,6 +141,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer put": SentDocument,
     "transfer get": SentDocument,
     "transfer rm": RemovedDocument,
+    "transfer rename": RenamedDocument,
     "transfer presign": Presigned,
 }
 """Command to the type of what it writes with `--json`."""

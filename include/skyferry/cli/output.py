@@ -57,9 +57,14 @@ class JsonItems:
         sys.stdout.write((f"{self._begin}[\n    " if self._is_empty else ",\n    ") + json.dumps(item))
         self._is_empty = False
 
-    def end(self) -> None:
-        """Write what comes after the last item."""
-        sys.stdout.write((f"{self._begin}[]" if self._is_empty else "\n  ]") + f"{self._end}\n")
+    def end(self, tail: Mapping[str, JsonValue] | None = None) -> None:
+        """Write what comes after the last item.
+
+        Args:
+            tail: Values that are known only now.
+        """
+        end = "," + json.dumps(tail, indent=2).removeprefix("{") if tail else self._end
+        sys.stdout.write((f"{self._begin}[]" if self._is_empty else "\n  ]") + f"{end}\n")
 
 
 def write_text(text: str) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyferry.cli.output import say, size_text, write_json, write_lines
+from skyferry.cli.output import say, size_text, write_lines
 from skyferry.cli.progress import shown_progress
+from skyferry.cli.row_output import JsonRows
 from skyferry.cli.run import FAILED, AsJson
 from skyferry.cli.storage_options import (
     Connection,
@@ -20,13 +21,13 @@ from skyferry.cli.storage_options import (
     Recursive,
     Url,
     Yes,
+    require_object,
     run_verb,
     wanted,
 )
-from skyferry.errors import RequestError, SourceMissingError
 
 if TYPE_CHECKING:
-    from skyferry.storage import Removed, Storage
+    from skyferry.storage import Removed
     from skyferry.storage.removing import Removal
 
 _SHOWN = 20
@@ -50,26 +51,29 @@ def rm(
     They are counted first; on a terminal more than one is asked about. Each is deleted only if it is still the version
     that was counted. Exits with 1 if one is still there.
     """
-    from skyferry.storage import Storage
+    from skyferry.storage import Removed, Storage
     from skyferry.storage.targets import parse_target
 
     target = parse_target(url, key=key)
     if not target.name and not recursive:
         raise typer.BadParameter(f"{url} is a folder; add --recursive", param_hint="'URL'")
+    rows = JsonRows(is_dry_run=dry_run) if as_json else None
+    removed = Removed(on_row=rows.add if rows else None)
 
-    async def work() -> Removed:
+    async def work() -> None:
         async with Storage(conn, max_in_flight=in_flight) as storage:
             if not recursive and not target.has_glob:
-                await _require_object(storage, url, key)
-            async with storage.removal(url, key=key, wanted=wanted(include, exclude)) as removal:
+                await require_object(storage, url, key, done="removed")
+            async with storage.removal(url, key=key, wanted=wanted(include, exclude), removed=removed) as removal:
                 if _is_wanted(removal, dry_run=dry_run, yes=yes):
-                    async with shown_progress(lambda: _progress(removal.outcome)):
+                    async with shown_progress(lambda: _progress(removed)):
                         await removal.remove_all(max_in_flight=in_flight)
-                return removal.outcome
+                elif rows is not None:
+                    removal.tell_planned()
 
-    outcome = run_verb(work())
-    _write(outcome, is_dry_run=dry_run, as_json=as_json)
-    if outcome.failed:
+    run_verb(work())
+    _write(removed, rows, is_dry_run=dry_run)
+    if removed.failed:
         raise typer.Exit(FAILED)
 
 
@@ -126,16 +130,6 @@ def mkdir(url: Url, *, conn: Connection = "") -> None:
     say(f"{what} {made} is there")
 
 
-async def _require_object(storage: Storage, url: str, key: str | None) -> None:
-    """Raise where the URL names no object but a folder, as for one that ends in `/`."""
-    try:
-        await storage.stat(url, key=key)
-    except SourceMissingError:
-        if key is None and [entry async for entry in storage.ls(url)]:
-            raise RequestError(f"{url} is a folder", hint="add --recursive; nothing was removed") from None
-        raise
-
-
 def _is_wanted(removal: Removal, *, dry_run: bool, yes: bool) -> bool:
     counts = removal.outcome
     if dry_run or not counts.objects:
@@ -153,12 +147,11 @@ def _progress(counts: Removed) -> tuple[float, float, str]:
     return float(done), float(counts.objects), f"{done:,} of {counts.objects:,} objects"
 
 
-def _write(counts: Removed, *, is_dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        from skyferry.cli.documents import as_json as plain
-        from skyferry.cli.storage_documents import removed_document
+def _write(counts: Removed, rows: JsonRows | None, *, is_dry_run: bool) -> None:
+    if rows is not None:
+        from skyferry.cli.storage_documents import removed_totals
 
-        write_json(plain(removed_document(counts, is_dry_run=is_dry_run)))
+        rows.end(removed_totals(counts))
         return
     for problem in counts.problems:
         say(problem)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from skyferry.cli.output import counts_text, rate_text, say, seconds_text, size_text, write_json, write_table
+from skyferry.cli.output import counts_text, rate_text, say, seconds_text, size_text, write_table
 from skyferry.cli.progress import shown_progress
+from skyferry.cli.row_output import JsonRows
 from skyferry.cli.run import FAILED, AsJson
 from skyferry.cli.storage_options import (
     Connection,
@@ -146,7 +147,8 @@ def _send(
 ) -> None:
     from skyferry.storage import Sent, Storage
 
-    sent = Sent()
+    rows = JsonRows(is_dry_run=options.dry_run) if as_json else None
+    sent = Sent(on_row=rows.add if rows else None)
     began_at = time.monotonic()
 
     async def work() -> None:
@@ -157,7 +159,7 @@ def _send(
             await verb(storage, sent)
 
     run_verb(work())
-    _write(sent, seconds=time.monotonic() - began_at, is_dry_run=options.dry_run, as_json=as_json)
+    _write(sent, rows, seconds=time.monotonic() - began_at, is_dry_run=options.dry_run)
     if not sent.is_complete:
         raise typer.Exit(FAILED)
 
@@ -168,18 +170,17 @@ def _progress(sent: Sent, bytes_passed: int) -> tuple[float, float, str]:
     return float(max(sent.bytes_copied, min(bytes_passed, sent.size_bytes))), float(sent.size_bytes), text
 
 
-def _write(sent: Sent, *, seconds: float, is_dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        from skyferry.cli.documents import as_json as plain
-        from skyferry.cli.storage_documents import sent_document
+def _write(sent: Sent, rows: JsonRows | None, *, seconds: float, is_dry_run: bool) -> None:
+    if rows is not None:
+        from skyferry.cli.storage_documents import sent_totals
 
-        write_json(plain(sent_document(sent, seconds=seconds, is_dry_run=is_dry_run)))
+        rows.end(sent_totals(sent, seconds=seconds))
         return
     for problem in sent.problems:
         say(problem)
     to_copy = sent.objects - sent.skipped - sent.refused
     rate = sent.bytes_copied / seconds if sent.bytes_copied and seconds else None
-    rows = [
+    table = [
         ("would be copied", f"{to_copy:,}")
         if is_dry_run
         else ("copied", f"{sent.copied:,} ({size_text(sent.bytes_copied)})"),
@@ -189,4 +190,4 @@ def _write(sent: Sent, *, seconds: float, is_dry_run: bool, as_json: bool) -> No
         ("verified by", counts_text(sent.verified_by) or "-"),
         ("took", f"{seconds_text(seconds)} ({rate_text(rate)})"),
     ]
-    write_table((), rows)
+    write_table((), table)

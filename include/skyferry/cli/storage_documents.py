@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from skyferry.objects import ObjectInfo, ObjectMetadata
 from skyferry.storage.listing import Entry
 from skyferry.storage.removing import Removed
+from skyferry.storage.renaming import Renamed
+from skyferry.storage.rows import Row
 from skyferry.storage.sending import Sent
 from skyferry.storage.session import Usage
 
@@ -51,13 +55,13 @@ class UsageDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentDocument:
-    """What `transfer put` and `transfer get` write; in a dry run nothing is copied.
+    """What `transfer put` and `transfer get` write, row by row as they come: without its end it is no JSON.
 
-    `objects` are all that were named; `problems` has a sentence for each of the first hundred that were refused or
-    failed.
+    In a dry run nothing is copied. `objects` are all that were named.
     """
 
     is_dry_run: bool
+    rows: tuple[Row, ...]
     objects: int
     size_bytes: int
     copied: int
@@ -66,32 +70,61 @@ class SentDocument:
     refused: int
     failed: int
     verified_by: dict[str, int]
-    problems: list[str]
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RemovedDocument:
-    """What `transfer rm` writes; in a dry run nothing is removed."""
+class RenamedDocument:
+    """What `transfer rename` writes, row by row as they come: without its end it is no JSON.
+
+    In a dry run nothing is renamed. `cautions` say what the endpoint could not be held to.
+    """
 
     is_dry_run: bool
+    rows: tuple[Row, ...]
+    objects: int
+    size_bytes: int
+    renamed: int
+    failed: int
+    cautions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedDocument:
+    """What `transfer rm` writes, row by row as they come: without its end it is no JSON.
+
+    In a dry run nothing is removed.
+    """
+
+    is_dry_run: bool
+    rows: tuple[Row, ...]
     objects: int
     size_bytes: int
     removed: int
     already_gone: int
     failed: int
-    problems: list[str]
 
 
-def sent_document(sent: Sent, *, seconds: float, is_dry_run: bool) -> SentDocument:
-    """Return the document of a put or a get."""
-    values = {name: getattr(sent, name) for name in Sent.__slots__} | {"verified_by": dict(sent.verified_by)}
-    return SentDocument(**values, seconds=round(seconds, 3), is_dry_run=is_dry_run)
+def sent_totals(sent: Sent, *, seconds: float) -> dict[str, JsonValue]:
+    """Return what a `SentDocument` says behind its rows."""
+    return _totals(sent, SentDocument) | {"verified_by": dict(sent.verified_by), "seconds": round(seconds, 3)}
 
 
-def removed_document(removed: Removed, *, is_dry_run: bool) -> RemovedDocument:
-    """Return the document of a removal."""
-    return RemovedDocument(**{name: getattr(removed, name) for name in Removed.__slots__}, is_dry_run=is_dry_run)
+def renamed_totals(renamed: Renamed) -> dict[str, JsonValue]:
+    """Return what a `RenamedDocument` says behind its rows."""
+    cautions: list[JsonValue] = [*sorted(renamed.cautions)]
+    return _totals(renamed, RenamedDocument) | {"cautions": cautions}
+
+
+def removed_totals(removed: Removed) -> dict[str, JsonValue]:
+    """Return what a `RemovedDocument` says behind its rows."""
+    return _totals(removed, RemovedDocument)
+
+
+def _totals(counts: object, document: type) -> dict[str, JsonValue]:
+    """Return the numbers a document and what was counted have in common, in the document's order."""
+    values = {name: getattr(counts, name, None) for name in document.__slots__}  # type: ignore[attr-defined]
+    return {name: value for name, value in values.items() if isinstance(value, int)}
 
 
 def entry_document(entry: Entry) -> EntryDocument:

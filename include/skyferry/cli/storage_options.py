@@ -12,12 +12,19 @@ import typer
 
 from skyferry.cli.output import say
 from skyferry.cli.run import FAILED
-from skyferry.errors import BucketMissingError, DestinationConflictError, ReplanError, RetryableError
+from skyferry.errors import (
+    BucketMissingError,
+    DestinationConflictError,
+    ReplanError,
+    RequestError,
+    RetryableError,
+    SourceMissingError,
+)
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from skyferry.storage import Entry, Wanted
+    from skyferry.storage import Entry, Storage, Wanted
 
 _Result = TypeVar("_Result")
 
@@ -119,6 +126,20 @@ def wanted(include: list[str] | None, exclude: list[str] | None) -> Wanted:
     from skyferry.storage import Wanted
 
     return Wanted(include=tuple(include or ()), exclude=tuple(exclude or ()))
+
+
+async def require_object(storage: Storage, url: str, key: str | None, *, done: str) -> None:
+    """Raise where the URL names no object but a folder, as for one that ends in `/`.
+
+    Args:
+        done: What would have been done with it, for the message.
+    """
+    try:
+        await storage.stat(url, key=key)
+    except SourceMissingError:
+        if key is None and [entry async for entry in storage.ls(url)]:
+            raise RequestError(f"{url} is a folder", hint=f"add --recursive; nothing was {done}") from None
+        raise
 
 
 def entry_json(entry: Entry) -> JsonValue:

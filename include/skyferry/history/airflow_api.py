@@ -118,24 +118,31 @@ class RunPage:
 
     Attributes:
         total: How many the listing has altogether.
+        entries: How many of them the page holds, those of other DAGs included.
+        last_at: When its last run was to begin; None for a page without one.
         answered_at: The server's clock.
     """
 
     runs: tuple[TransferRun, ...]
     total: int
+    entries: int
+    last_at: datetime | None
     answered_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncedReports:
-    """Some of the reports that asset events carry, and how many such events there are.
+    """Some of the reports that asset events carry.
 
     Attributes:
         reports: DAG id, run id and report, without the sentences of `problems`.
+        entries: How many events the page holds, those without a report included.
+        last_at: When its last event came; None for a page without one.
     """
 
     reports: tuple[tuple[str, str, Mapping[str, Any]], ...]
-    total: int
+    entries: int
+    last_at: datetime | None
 
 
 class AirflowApi:
@@ -208,7 +215,7 @@ class AirflowApi:
         offset: int = 0,
         limit: int = PAGE_RUNS,
     ) -> RunPage:
-        """Return one page of the runs of these DAGs, without their reports.
+        """Return one page of the runs of these DAGs, without their reports, the oldest first.
 
         Args:
             since: Only runs that were to begin then or later.
@@ -217,7 +224,7 @@ class AirflowApi:
             dag_ids=list(dag_ids),
             run_after_gte=since,
             states=[DagRunState(state) for state in states] or None,
-            order_by="-run_after" if newest_first else "id",
+            order_by="-run_after" if newest_first else "run_after",
             page_offset=offset,
             page_limit=limit,
         )
@@ -339,7 +346,10 @@ class AirflowApi:
                 for event in page["asset_events"]
                 if _is_whole_report(event)
             )
-            return AnnouncedReports(reports=reports, total=int(page["total_entries"]))
+            times = [datetime.fromisoformat(event["timestamp"]) for event in page["asset_events"][-1:]]
+            return AnnouncedReports(
+                reports=reports, entries=len(page["asset_events"]), last_at=times[0] if times else None
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise self._strange() from error
 
@@ -549,8 +559,14 @@ def _is_whole_report(event: Mapping[str, Any]) -> bool:
 def _page(answer: Any) -> RunPage:
     date = {name.lower(): value for name, value in (answer.headers or {}).items()}.get("date")
     answered_at = parsedate_to_datetime(date) if date else datetime.now(UTC)
-    runs = tuple(_run(each) for each in answer.data.dag_runs if is_transfer_dag(each.dag_id))
-    return RunPage(runs=runs, total=answer.data.total_entries, answered_at=answered_at)
+    listed = answer.data.dag_runs
+    return RunPage(
+        runs=tuple(_run(each) for each in listed if is_transfer_dag(each.dag_id)),
+        total=answer.data.total_entries,
+        entries=len(listed),
+        last_at=listed[-1].run_after if listed else None,
+        answered_at=answered_at,
+    )
 
 
 def _run(run: DAGRunResponse) -> TransferRun:

@@ -137,7 +137,9 @@ def start_clean(api: AirflowApi, *, route: str, url: str, older_than_seconds: in
     return api.start(CLEAN_DAG_ID, conf)
 
 
-def start_provisioning(api: AirflowApi, *, route: str, removes: bool, dry_run: bool) -> TransferRun:
+def start_provisioning(
+    api: AirflowApi, *, route: str, removes: bool, dry_run: bool, with_lambda: bool = False
+) -> TransferRun:
     """Start the provisioning of a route, and return its own run; it is no transfer, and counts nowhere.
 
     Raises:
@@ -145,7 +147,8 @@ def start_provisioning(api: AirflowApi, *, route: str, removes: bool, dry_run: b
     """
     api.unpause(PROVISION_DAG_ID)
     action = "deprovision" if removes else "provision"
-    return api.start(PROVISION_DAG_ID, {"id": route, "action": action, "dry_run": dry_run})
+    conf = {"id": route, "action": action, "dry_run": dry_run}
+    return api.start(PROVISION_DAG_ID, conf | {"with_lambda": True} if with_lambda else conf)
 
 
 def start_doctor(api: AirflowApi, *, route: str) -> TransferRun:

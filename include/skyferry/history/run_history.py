@@ -9,6 +9,7 @@ Which cached runs are still true is decided by Airflow, not by age:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -120,7 +121,7 @@ class RunHistory:
     def _list_all(self, cache: RunCache, dag_ids: Sequence[str], since: datetime) -> None:
         listing = int(cache.mark("listing") or 0) + 1
         looked_at: datetime | None = None
-        pages = self._pages(lambda offset: self.api.list_runs(dag_ids, since=since, offset=offset))
+        pages = _pages_by_time(lambda begin, offset: self.api.list_runs(dag_ids, since=begin, offset=offset), since)
         for page in pages if dag_ids else ():
             looked_at = looked_at or page.answered_at
             cache.put(page.runs, listing=listing)
@@ -133,21 +134,14 @@ class RunHistory:
         listing = int(cache.mark("listing"))
         known = frozenset(dag_ids)
         looked_at: datetime | None = None
-        pages = self._pages(lambda offset: self.api.changed_runs(since=since, offset=offset))
-        for page in pages if dag_ids else ():
+        for offset in itertools.count(0, PAGE_RUNS) if dag_ids else ():
+            page = self.api.changed_runs(since=since, offset=offset)
             looked_at = looked_at or page.answered_at
             cache.put((run for run in page.runs if run.dag_id in known), listing=listing)
+            if page.entries < PAGE_RUNS:
+                break
         if looked_at is not None:
             cache.set_mark("looked_at", looked_at.isoformat())
-
-    def _pages(self, page_at: Callable[[int], _Page]) -> Iterator[_Page]:
-        """Yield all pages of a listing; the first alone, the others several at a time."""
-        first = page_at(0)
-        yield first
-        offsets = range(PAGE_RUNS, first.total, PAGE_RUNS)
-        with ThreadPoolExecutor(MAX_REQUESTS_AT_ONCE) as pool:
-            for start in range(0, len(offsets), MAX_REQUESTS_AT_ONCE):
-                yield from pool.map(page_at, offsets[start : start + MAX_REQUESTS_AT_ONCE])
 
     def _read_announced(self, cache: RunCache, since: datetime | None) -> None:
         """Take the reports of runs that ended well from asset events, a hundred at a time.
@@ -159,11 +153,11 @@ class RunHistory:
         if first is None or cache.count_unreported(since=since) <= PAGE_RUNS:
             return
 
-        def page_at(offset: int) -> AnnouncedReports:
-            return self.api.announced_reports(since=first, offset=offset)
+        def page_at(begin: datetime, offset: int) -> AnnouncedReports:
+            return self.api.announced_reports(since=begin, offset=offset)
 
         try:
-            for page in self._pages(page_at):
+            for page in _pages_by_time(page_at, first):
                 cache.put_announced(
                     (dag_id, run_id, _route_name(dag_id, "", report), report) for dag_id, run_id, report in page.reports
                 )
@@ -206,6 +200,23 @@ class RunHistory:
         if ROUTE_DAG_PREFIX + route not in known:
             return [dag_id for dag_id in known if dag_id in {ON_DEMAND_DAG_ID, route}]
         return [ROUTE_DAG_PREFIX + route, *(dag_id for dag_id in known if dag_id.startswith(QUEUE_DAG_PREFIX))]
+
+
+def _pages_by_time(page_at: Callable[[datetime, int], _Page], since: datetime) -> Iterator[_Page]:
+    """Yield all pages of a listing in the order of time, and ask for each while the one before it is worked on.
+
+    A page begins at the time of the last entry of the one before it, which comes again. By offset, Airflow would sort
+    all that is left and skip what was listed, for every page: four times as long at 10,000 runs.
+    """
+    offset = 0
+    with ThreadPoolExecutor(1) as pool:
+        page = page_at(since, offset)
+        while page.entries >= PAGE_RUNS and page.last_at is not None:
+            since, offset = (page.last_at, 0) if page.last_at > since else (since, offset + PAGE_RUNS)
+            following = pool.submit(page_at, since, offset)
+            yield page
+            page = following.result()
+        yield page
 
 
 def _names(run: TransferRun) -> set[str]:

@@ -16,6 +16,9 @@ from skyferry.urls import Location, parse_location
 MARK_TAG = "skyferry:route"
 """Tag of everything that provisioning creates on AWS; its value is the route's id."""
 
+DEAD_LETTER_SECONDS = 14 * 24 * 3600
+"""What SQS keeps messages for at most: somebody has to look at a dead-letter queue."""
+
 _AWS_QUEUE_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _DEAD_LETTER_SUFFIX = "-dead-letter"
@@ -50,6 +53,7 @@ class QueueNeed:
         what: `events` for the queue that is consumed, else what is sent there.
         creates: Transfers create the queue themselves.
         hidden_seconds: Visibility timeout of the route's consumers; 0 for a queue that is only sent to.
+        kept_seconds: How long it keeps messages; 0 for what SQS does by itself.
     """
 
     what: str
@@ -57,6 +61,7 @@ class QueueNeed:
     conn_id: str
     creates: bool = False
     hidden_seconds: int = 0
+    kept_seconds: int = 0
 
     @property
     def name(self) -> str:

@@ -10,6 +10,8 @@ The command line has the same verbs, `transfer ls` and so on.
 from skyferry.storage.listing import EVERYTHING, Entry, Wanted
 from skyferry.storage.presigning import Presigned, PresignOptions
 from skyferry.storage.removing import Removed
+from skyferry.storage.renaming import Renamed, RenameOptions
+from skyferry.storage.rows import Row
 from skyferry.storage.sending import SendOptions, Sent
 from skyferry.storage.session import Storage, Usage
 
@@ -19,6 +21,9 @@ __all__ = [
     "PresignOptions",
     "Presigned",
     "Removed",
+    "RenameOptions",
+    "Renamed",
+    "Row",
     "SendOptions",
     "Sent",
     "Storage",

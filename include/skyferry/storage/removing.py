@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from skyferry.attempts import Attempts
 from skyferry.errors import SourceMissingError, TransferError
-from skyferry.objects import ObjectInfo, info_from_json, info_to_json, json_line
+from skyferry.objects import ObjectInfo
 from skyferry.ordered_work import map_in_order
+from skyferry.storage.kept_list import KeptList
 from skyferry.storage.listing import Entry
+from skyferry.storage.rows import OnRow, Row
 from skyferry.stores.base import Store
 
 _MAX_PROBLEMS = 100
-_SPOOL_BYTES = 8 * 2**20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +25,7 @@ class Removed:
     Attributes:
         already_gone: Somebody else had deleted them meanwhile, where the store tells.
         problems: A sentence for each of the first hundred that are still there.
+        on_row: Told of every object as it is decided.
     """
 
     objects: int = 0
@@ -34,18 +34,22 @@ class Removed:
     already_gone: int = 0
     failed: int = 0
     problems: list[str] = field(default_factory=list)
+    on_row: OnRow | None = None
 
 
 class Removal:
     """Objects that were listed to be removed, each pinned to its version; a context manager.
 
     Memory holds eight MiB of them, the disk the others.
+
+    Args:
+        outcome: Filled while it works.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, outcome: Removed) -> None:
         self._store = store
-        self._listed = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed in `__exit__`
-        self.outcome = Removed()
+        self._kept = KeptList()
+        self.outcome = outcome
 
     def __enter__(self) -> Self:
         """Return the removal."""
@@ -53,21 +57,21 @@ class Removal:
 
     def __exit__(self, *_: object) -> None:
         """Forget the list."""
-        self._listed.close()
+        self._kept.close()
 
     async def collect(self, entries: AsyncIterator[Entry]) -> None:
         """Take in what is to be removed."""
-        async for entry in entries:
-            if entry.info is not None:
-                self._listed.write(json_line(info_to_json(entry.info)).encode() + b"\n")
-                self.outcome.objects += 1
-                self.outcome.size_bytes += entry.info.size_bytes
+        await self._kept.collect(entries)
+        self.outcome.objects, self.outcome.size_bytes = self._kept.objects, self._kept.size_bytes
 
-    def listed(self) -> Iterator[ObjectInfo]:
-        """Yield what was taken in."""
-        self._listed.seek(0)
-        for line in self._listed:
-            yield info_from_json(json.loads(line))
+    def listed(self) -> Iterable[ObjectInfo]:
+        """Return what was taken in."""
+        return self._kept
+
+    def tell_planned(self) -> None:
+        """Tell of every object that would be removed."""
+        for info in self._kept:
+            self._tell(info, "planned")
 
     async def remove_all(self, *, max_in_flight: int) -> None:
         """Delete what was taken in; one that cannot be deleted costs the others nothing."""
@@ -99,9 +103,17 @@ class Removal:
         counts = self.outcome
         if outcome is True:
             counts.removed += 1
+            self._tell(info, "removed")
         elif outcome is False or isinstance(outcome, SourceMissingError):
             counts.already_gone += 1
+            self._tell(info, "already_gone")
         else:
             counts.failed += 1
             if len(counts.problems) < _MAX_PROBLEMS:
                 counts.problems.append(str(outcome))
+            self._tell(info, "failed", str(outcome))
+
+    def _tell(self, info: ObjectInfo, outcome: str, reason: str = "") -> None:
+        if self.outcome.on_row is not None:
+            url = self._store.url(info.key)
+            self.outcome.on_row(Row(url=url, outcome=outcome, size_bytes=info.size_bytes, reason=reason))

@@ -24,6 +24,7 @@ from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.request import OnConflict, TransferRequest, Verify, request_from_conf
 from skyferry.state import StateFolder
 from skyferry.storage.listing import Wanted, missing
+from skyferry.storage.rows import OnRow, Row
 from skyferry.storage.targets import Target
 from skyferry.stores.base import Store
 from skyferry.stores.local import LocalStore
@@ -60,6 +61,7 @@ class Sent:
         objects, size_bytes: What was decided on so far, skipped and refused ones included.
         verified_by: Copies by what proved them.
         problems: A sentence for each of the first hundred that were refused or failed.
+        on_row: Told of every object as it is decided.
     """
 
     objects: int = 0
@@ -71,6 +73,7 @@ class Sent:
     failed: int = 0
     verified_by: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    on_row: OnRow | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -81,6 +84,36 @@ class Sent:
         """Keep a problem, as long as there are few."""
         if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append(text)
+
+
+class _Rows:
+    """Tells of objects by their URLs."""
+
+    def __init__(self, source: Store, destination: Store, sent: Sent) -> None:
+        self._source = source
+        self._destination = destination
+        self._sent = sent
+
+    def decided(self, decision: PlannedObject, outcome: str) -> None:
+        """Tell of an object that is not worked on."""
+        keys = decision.source.key, decision.destination_key
+        self._tell(*keys, outcome=outcome, size_bytes=decision.source.size_bytes, reason=decision.reason)
+
+    def done(self, receipt: Receipt) -> None:
+        """Tell what became of an object."""
+        self._tell(
+            receipt.key,
+            receipt.destination_key,
+            outcome=receipt.outcome.value,
+            size_bytes=receipt.size_bytes,
+            verified_by=receipt.verified_by,
+            reason=receipt.reason,
+        )
+
+    def _tell(self, key: str, destination_key: str, **values: Any) -> None:
+        if self._sent.on_row is not None:
+            destination = self._destination.url(destination_key) if destination_key else ""
+            self._sent.on_row(Row(url=self._source.url(key), destination=destination, **values))
 
 
 async def send(
@@ -117,7 +150,8 @@ async def send(
     with tempfile.TemporaryDirectory(prefix="skyferry-") as folder:
         records = StateFolder(LocalStore(Path(folder)), "")
         number = 0
-        async for planned in _in_portions(decisions, sent):
+        rows = _Rows(source_store, destination_store, sent)
+        async for planned in _in_portions(decisions, sent, rows, is_dry_run=options.dry_run):
             number += 1
             if not options.dry_run:
                 copier = BatchCopier(
@@ -127,7 +161,7 @@ async def send(
                     state=records,
                     records=f"{number:05d}",
                     attempt=1,
-                    tally=_Tally(sent),
+                    tally=_Tally(sent, rows),
                 )
                 await copier.copy_all(planned, done={})
 
@@ -162,7 +196,9 @@ async def _all_decisions(planner: Planner, source: Store, named: Target) -> Asyn
         raise missing(source, named)
 
 
-async def _in_portions(decisions: AsyncIterator[PlannedObject], sent: Sent) -> AsyncIterator[list[PlannedObject]]:
+async def _in_portions(
+    decisions: AsyncIterator[PlannedObject], sent: Sent, rows: _Rows, *, is_dry_run: bool
+) -> AsyncIterator[list[PlannedObject]]:
     """Yield what is to be copied, some thousand objects at a time; count the rest."""
     portion: list[PlannedObject] = []
     async for decision in decisions:
@@ -170,11 +206,15 @@ async def _in_portions(decisions: AsyncIterator[PlannedObject], sent: Sent) -> A
         sent.size_bytes += decision.source.size_bytes
         if decision.action is Action.COPY:
             portion.append(decision)
+            if is_dry_run:
+                rows.decided(decision, "planned")
         elif decision.action is Action.REFUSE:
             sent.refused += 1
             sent.add_problem(decision.reason)
+            rows.decided(decision, "refused")
         else:
             sent.skipped += 1
+            rows.decided(decision, "skipped")
         if len(portion) == _OBJECTS_AT_ONCE:
             yield portion
             portion = []
@@ -185,13 +225,15 @@ async def _in_portions(decisions: AsyncIterator[PlannedObject], sent: Sent) -> A
 class _Tally(BatchTally):
     """Passes what becomes of each object on to what the caller looks at."""
 
-    def __init__(self, sent: Sent) -> None:
+    def __init__(self, sent: Sent, rows: _Rows) -> None:
         super().__init__()
         self._sent = sent
+        self._rows = rows
 
     def add(self, receipt: Receipt) -> None:
         """Count what became of one object."""
         super().add(receipt)
+        self._rows.done(receipt)
         sent = self._sent
         match receipt.outcome:
             case Outcome.COPIED:

@@ -18,6 +18,7 @@ from skyferry.storage.opening import ConnectedOpener, open_with
 from skyferry.storage.presigning import Presigned, PresignOptions, UrlSigner, presign
 from skyferry.storage.reading import content
 from skyferry.storage.removing import Removal, Removed
+from skyferry.storage.renaming import Rename, Renamed, RenameOptions, in_one_place
 from skyferry.storage.sending import SendOptions, Sent, send
 from skyferry.storage.targets import Target, local_target, parse_bucket, parse_target
 from skyferry.stores.base import Store
@@ -27,6 +28,7 @@ from skyferry.urls import Location
 
 DEFAULT_SEND = SendOptions()
 DEFAULT_PRESIGN = PresignOptions()
+DEFAULT_RENAME = RenameOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,10 +208,16 @@ class Storage:
         return sent
 
     @asynccontextmanager
-    async def removal(self, url: str, *, key: str | None = None, wanted: Wanted = EVERYTHING) -> AsyncIterator[Removal]:
-        """Yield what `rm` would remove, listed and counted; nothing is deleted before its `remove_all`."""
+    async def removal(
+        self, url: str, *, key: str | None = None, wanted: Wanted = EVERYTHING, removed: Removed | None = None
+    ) -> AsyncIterator[Removal]:
+        """Yield what `rm` would remove, listed and counted; nothing is deleted before its `remove_all`.
+
+        Args:
+            removed: Filled while objects are deleted, for those who show progress or want every row.
+        """
         store, target = await self._find(url, key=key)
-        with Removal(store) as removal:
+        with Removal(store, removed if removed is not None else Removed()) as removal:
             await removal.collect(all_named(store, target, attempts=self.attempts, wanted=wanted))
             yield removal
 
@@ -225,6 +233,48 @@ class Storage:
         async with self.removal(url, key=key, wanted=wanted) as removal:
             await removal.remove_all(max_in_flight=self._max_in_flight)
             return removal.outcome
+
+    async def rename(
+        self,
+        source: str,
+        destination: str,
+        options: RenameOptions = DEFAULT_RENAME,
+        *,
+        key: str | None = None,
+        renamed: Renamed | None = None,
+    ) -> Renamed:
+        """Give what a URL names another name in its bucket; the bytes do not leave the store.
+
+        An object gets exactly the name of the destination, or keeps its own if that ends in `/`; a folder and what a
+        glob takes go into the folder. Metadata and tags stay. Nothing is overwritten unless `options` says so.
+
+        Local files are renamed in one step, and so are objects of Google. On S3 and Azure the store copies, the copy is
+        compared, and then exactly that version of the original is deleted; who is stopped in between leaves both, and
+        the same call goes on. One object that cannot be renamed is counted with the reason, and costs the others
+        nothing. Costs one listing, and up to six small requests for each object.
+
+        Args:
+            key: Name of the object below the source, for names a URL cannot hold.
+            renamed: Filled while it works, for those who show progress or want every row; it is what is returned.
+
+        Raises:
+            RequestError: The two are not in one bucket, or the one lies in the other.
+            SourceMissingError: Nothing has this name.
+        """
+        named, goal = in_one_place(parse_target(source, key=key), parse_target(destination))
+        if goal.has_glob:
+            raise RequestError(f"{destination} holds a glob; expected the name of one object, or a folder")
+        store = await self._store(named.bucket)
+        outcome = renamed if renamed is not None else Renamed()
+        rename = Rename(store, options, outcome)
+        exact = await exactly(store, named, attempts=self.attempts)
+        if exact is not None:
+            await rename.one(exact, goal.key if goal.name else goal.folder + exact.key.rpartition("/")[2])
+        elif named.is_literal:
+            raise missing(store, named)
+        else:
+            await rename.all_below(named, goal.as_folder_of_keys(), max_in_flight=self._max_in_flight)
+        return outcome
 
     async def mb(self, url: str) -> None:
         """Create a bucket, a container or a local folder; one that is there already is fine."""

@@ -53,7 +53,11 @@ class Target:
             return self
         if self.bucket.kind == "file":
             return Target(replace(self.bucket, bucket=f"{self.bucket.bucket.rstrip('/')}/{self.key}"), "", "")
-        return Target(self.bucket, f"{self.key}/", "")
+        return self.as_folder_of_keys()
+
+    def as_folder_of_keys(self) -> Target:
+        """Return the folder of this name in the same bucket, even if that is a local folder."""
+        return Target(self.bucket, f"{self.key}/", "") if self.name else self
 
 
 def parse_target(url: str, *, key: str | None = None, what: str = "URL") -> Target:

@@ -38,7 +38,8 @@ from skyferry.errors import (
 )
 from skyferry.key_order import in_key_order, key_bytes
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
-from skyferry.stores.azure_api import AzureAnswerError, AzureApi, user_metadata
+from skyferry.stores.azure_api import AzureAnswerError, AzureApi, ConditionNotMetError, user_metadata
+from skyferry.stores.azure_copy import AzureCopy
 from skyferry.stores.azure_requests import (
     WRITE_RIGHT,
     condition_headers,
@@ -50,6 +51,7 @@ from skyferry.stores.azure_upload import AzureUpload
 from skyferry.stores.base import Capabilities, EtagDigest, UploadToken, delete_each
 from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
+from skyferry.stores.renaming import rename_by_copy
 
 _MEBIBYTE = 2**20
 _MAX_PUT_BLOB_BYTES = 5_000 * _MEBIBYTE
@@ -80,10 +82,6 @@ _HINTS = {
 _LISTING: Mapping[str, str] = MappingProxyType({"restype": "container", "comp": "list"})
 _FOLDER = "it is a folder of the account's hierarchical namespace"
 _WRITTEN_WHOLE = (None, "", "BlockBlob")
-
-
-class _ConditionNotMetError(TransferError):
-    """The key does not show what the request's condition names; what that means is the caller's to say."""
 
 
 class _AlreadyExistsError(TransferError):
@@ -195,16 +193,12 @@ class AzureStore:
             query["marker"] = token
 
     async def stat(self, key: str) -> ObjectInfo | None:
-        _require_name(key, self.url(key))
-        try:
-            answer = await self.request("HEAD", key, "looking at", needs=_READ_RIGHT)
-        except SourceMissingError:
-            return None
-        return await self._describe(key, answer)
+        answer = await self.head(key)
+        return None if answer is None else await self.describe(key, answer)
 
     async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
         answer = await self._get(info, {}, 0, info.size_bytes)
-        return await self._describe(info.key, answer), answer.body
+        return await self.describe(info.key, answer), answer.body
 
     async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
         # A range cannot be empty.
@@ -233,15 +227,15 @@ class AzureStore:
                 size_bytes=size_bytes,
                 accept=accept,
             )
-        except _ConditionNotMetError:
-            raise await self._no_longer(info) from None
+        except ConditionNotMetError:
+            raise await self.no_longer(info) from None
         if len(answer.body) != size_bytes:
             raise SizeMismatchError(
                 f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)} from byte {start_byte:,}"
             )
         return answer
 
-    async def _no_longer(self, info: ObjectInfo) -> SourceChangedError | SourceMissingError:
+    async def no_longer(self, info: ObjectInfo) -> SourceChangedError | SourceMissingError:
         """Tell a key that shows another version from one that shows nothing; a condition fails on both."""
         if await self.stat(info.key) is None:
             return SourceMissingError(f"{self.url(info.key)} is gone")
@@ -253,7 +247,7 @@ class AzureStore:
             hint="it was left alone and will be looked at again",
         )
 
-    async def _describe(self, key: str, answer: Answer) -> ObjectInfo:
+    async def describe(self, key: str, answer: Answer) -> ObjectInfo:
         """Describe a whole blob by the headers of an answer about it."""
         headers = answer.headers
         user = user_metadata(headers)
@@ -351,7 +345,7 @@ class AzureStore:
         size_bytes = len(options["body"])
         try:
             return await self.request("PUT", key, "writing", needs=WRITE_RIGHT, size_bytes=size_bytes, **options)
-        except _ConditionNotMetError:
+        except ConditionNotMetError:
             raise DestinationChangedError(
                 f"{self.url(key)} was written or removed by somebody else since it was looked at",
                 hint="it was left alone",
@@ -402,8 +396,8 @@ class AzureStore:
             await self.request("DELETE", info.key, "deleting", needs=_DELETE_RIGHT, headers=condition)
         except SourceMissingError:
             return False
-        except _ConditionNotMetError:
-            no_longer = await self._no_longer(info)
+        except ConditionNotMetError:
+            no_longer = await self.no_longer(info)
             if isinstance(no_longer, SourceMissingError):
                 return False
             raise no_longer from None
@@ -411,6 +405,22 @@ class AzureStore:
 
     async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
         return await delete_each(self, infos)
+
+    async def rename_object(self, info: ObjectInfo, key: str, *, replaces: ObjectInfo | None) -> str:
+        """As the protocol says, by Copy Blob; the tier stays where somebody chose it, leases and snapshots do not.
+
+        Blobs whose tags must not be read are refused, because the copy would lack them.
+        """
+        _require_name(key, self.url(key))
+        return await rename_by_copy(AzureCopy(self, self._api), info, key, replaces=replaces)
+
+    async def head(self, key: str) -> Answer | None:
+        """Return all headers of a blob; None where there is none."""
+        _require_name(key, self.url(key))
+        try:
+            return await self.request("HEAD", key, "looking at", needs=_READ_RIGHT)
+        except SourceMissingError:
+            return None
 
     async def request(
         self, method: str, key: str, action: str, *, needs: str, target: Target | None = None, **options: Any
@@ -428,7 +438,7 @@ class AzureStore:
         code, status = error.code, error.status
         found = f"{status} {code}".strip()
         if code in _CONDITION_CODES or (status == 412 and not code.startswith(_LEASE_PREFIX)):
-            return _ConditionNotMetError(f"{what} failed: {found}")
+            return ConditionNotMetError(f"{what} failed: {found}")
         if code == "ContainerAlreadyExists":
             return _AlreadyExistsError(f"{what} failed: {found}")
         if code == "ContainerNotFound" or (status == 404 and not key):

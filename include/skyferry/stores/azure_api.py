@@ -29,6 +29,10 @@ class AzureAnswerError(Exception):
         self.code = answer.headers.get("x-ms-error-code") or _code_within(answer)
 
 
+class ConditionNotMetError(TransferError):
+    """The key does not show what the request's condition names; what that means is the caller's to say."""
+
+
 class AzureApi:
     """One container, spoken to with one connection's authority.
 
@@ -75,7 +79,7 @@ class AzureApi:
             AzureAnswerError: Any other answer.
             TransferError: There was none.
         """
-        path = f"{self._path}/{quote(key, safe='/~')}" if key else self._path
+        path = self._key_path(key)
         tail = "&".join([*(f"{name}={quote(value, safe='~')}" for name, value in query.items()), *self._signatures()])
         sent = {
             **headers,
@@ -104,6 +108,13 @@ class AzureApi:
             if is_last or answer.status != 401 or not self._authority.accepts_challenge(challenge):
                 break
         raise AzureAnswerError(answer)
+
+    def copy_source(self, key: str) -> str:
+        """Return the address by which the service itself reads a blob of this account; with a SAS it is a secret."""
+        return "?".join([f"{self._origin}{self._key_path(key)}", *self._signatures()])
+
+    def _key_path(self, key: str) -> str:
+        return f"{self._path}/{quote(key, safe='/~')}" if key else self._path
 
     def _signatures(self) -> Iterator[str]:
         if self._signature:

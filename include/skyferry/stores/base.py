@@ -232,6 +232,28 @@ class Store(Protocol):
         endpoint that does not know conditional deletes deletes whatever the keys show.
         """
 
+    async def rename_object(self, info: ObjectInfo, key: str, *, replaces: ObjectInfo | None) -> str:
+        """Give exactly the version `info` names another key of this bucket; its bytes do not leave the store.
+
+        Content headers, user metadata and tags stay with it. Where the store renames in one step, that is taken. Where
+        it does not, it copies, the copy is compared with the original, and then exactly that version of the original is
+        deleted: who is killed in between leaves both. Repeating the call then raises `DestinationChangedError`, and the
+        caller compares the two.
+
+        Args:
+            replaces: The version `key` must still show; None when it must show nothing.
+
+        Returns:
+            A sentence on what the endpoint could not be held to; empty where everything above was.
+
+        Raises:
+            SourceChangedError: The key shows another version now, which stays where it is.
+            SourceMissingError: The key shows nothing now.
+            DestinationChangedError: As `Upload.commit`.
+            ObjectArchivedError: The object must be restored first.
+            ChecksumMismatchError: The copy was another one, and is removed again; the original is where it was.
+        """
+
     async def aclose(self) -> None:
         """Release connections."""
 

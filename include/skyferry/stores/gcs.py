@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 
 from skyferry.checksums import base64_of, hex_of
 from skyferry.errors import (
+    AccessDeniedError,
     BucketMissingError,
     BucketNotEmptyError,
     ChecksumMismatchError,
     ConnectionConfigError,
     ConnectionLostError,
     DestinationChangedError,
+    PermanentError,
     SizeMismatchError,
     SourceChangedError,
     SourceMissingError,
@@ -44,8 +46,10 @@ from skyferry.stores.gcs_api import (
     bucket_path,
     object_path,
 )
+from skyferry.stores.gcs_copy import GcsCopy
 from skyferry.stores.gcs_upload import GcsUpload
 from skyferry.stores.http_requests import Answer, Line, Target, in_pieces
+from skyferry.stores.renaming import rename_by_copy
 
 _KIBIBYTE = 2**10
 _PAGE_KEYS = 1_000
@@ -150,7 +154,7 @@ class GcsStore:
     async def list_objects(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         # `startOffset` is inclusive.
         async for page, target in self._pages(prefix, {"startOffset": start_after}, fields=""):
-            for info in _describe_all(page.get("items", ()), target):
+            for info in describe_all(page.get("items", ()), target):
                 if info.key != start_after:
                     yield info
 
@@ -159,7 +163,7 @@ class GcsStore:
         async for page, target in self._pages(prefix, {"delimiter": "/"}, fields=",prefixes"):
             prefixes = [Prefix(str(key)) for key in page.get("prefixes", ()) if key not in told]
             told.update(each.key for each in prefixes)
-            for entry in in_key_order([*_describe_all(page.get("items", ()), target), *prefixes]):
+            for entry in in_key_order([*describe_all(page.get("items", ()), target), *prefixes]):
                 yield entry
 
     async def _pages(
@@ -190,7 +194,7 @@ class GcsStore:
         address = self._object_address(key, {"fields": _OBJECT_FIELDS})
         try:
             answer = await self.api.ask("GET", address, target)
-            return _describe_all([answer.json()], target)[0]
+            return describe_all([answer.json()], target)[0]
         except SourceMissingError:
             return None
 
@@ -201,7 +205,7 @@ class GcsStore:
             if found is None:
                 raise SourceMissingError(f"{self.url(info.key)} is gone")
             if found.etag != info.etag:
-                raise self._changed(info)
+                raise self.changed(info)
             info = found
         return info, await self._get(info, 0, info.size_bytes, is_whole=True)
 
@@ -220,16 +224,16 @@ class GcsStore:
         try:
             answer = await self.api.ask("GET", address, target, headers=_RAW | span, size_bytes=size_bytes)
         except ConditionNotMetError:
-            raise self._changed(info) from None
+            raise self.changed(info) from None
         if answer.headers.get("X-Goog-Generation", info.etag) != info.etag:
-            raise self._changed(info)
+            raise self.changed(info)
         if len(answer.body) != size_bytes:
             raise SizeMismatchError(
                 f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)} from byte {start_byte:,}"
             )
         return answer.body
 
-    def _changed(self, info: ObjectInfo) -> SourceChangedError:
+    def changed(self, info: ObjectInfo) -> SourceChangedError:
         return SourceChangedError(
             f"{self.url(info.key)} is no longer the version that was planned (generation {info.etag})",
             hint="it was left alone and will be looked at again",
@@ -359,7 +363,7 @@ class GcsStore:
 
     async def committed(self, key: str, answer: Answer, crc32c: str) -> Committed:
         """Compare what the store says it holds with what was sent; wrong content is removed again."""
-        info = _describe_all([answer.json()], answer.target)[0]
+        info = describe_all([answer.json()], answer.target)[0]
         found = info.checksums.get("crc32c")
         if found is None or found == crc32c:
             return Committed(info=info, verified_by="crc32c" if found else None)
@@ -381,8 +385,23 @@ class GcsStore:
         except SourceMissingError:
             return False
         except ConditionNotMetError:
-            raise self._changed(info) from None
+            raise self.changed(info) from None
         return True
+
+    async def rename_object(self, info: ObjectInfo, key: str, *, replaces: ObjectInfo | None) -> str:
+        """As the protocol says; storage class and custom time stay, access lists and holds do not.
+
+        Moved in one step. An endpoint that does not know that answers as if the request were wrong, or the object were
+        not there; it is then asked to copy, which finds out.
+        https://cloud.google.com/storage/docs/json_api/v1/objects/move
+        """
+        try:
+            await GcsCopy(self).move(info, key, replaces=replaces)
+        except AccessDeniedError:
+            raise
+        except (SourceMissingError, PermanentError):
+            return await rename_by_copy(GcsCopy(self), info, key, replaces=replaces)
+        return ""
 
     async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
         return await delete_each(self, infos)
@@ -401,7 +420,8 @@ class GcsStore:
         return self.api.address(f"/upload/storage/v1{bucket_path(self.bucket)}/o", query)
 
 
-def _describe_all(items: Iterable[Mapping[str, Any]], target: Target) -> list[ObjectInfo]:
+def describe_all(items: Iterable[Mapping[str, Any]], target: Target) -> list[ObjectInfo]:
+    """Return what the service says of objects."""
     try:
         return [_describe(item) for item in items]
     except (KeyError, ValueError, TypeError, AttributeError) as error:

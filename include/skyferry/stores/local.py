@@ -37,6 +37,7 @@ from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.stores.base import Capabilities, UploadToken, delete_each
 from skyferry.stores.local_files import describe_file, is_renamed, sync_folder
 from skyferry.stores.local_moves import open_parent
+from skyferry.stores.local_rename import rename_file
 from skyferry.stores.local_upload import LocalUpload, TemporaryFile
 
 _READ_BYTES = 1024 * 1024
@@ -85,7 +86,7 @@ class LocalStore:
         return str(self.root)
 
     def url(self, key: str = "") -> str:
-        return f"file://{self.root}/{key}"
+        return f"file://{str(self.root).rstrip('/')}/{key}"
 
     async def check_bucket(self) -> None:
         await self.in_thread("looking at", "", self._check_root)
@@ -291,6 +292,11 @@ class LocalStore:
             os.unlink(claim)
         sync_folder(path.parent)
         return True
+
+    async def rename_object(self, info: ObjectInfo, key: str, *, replaces: ObjectInfo | None) -> str:
+        """As the protocol says, in one step; see `skyferry.stores.local_rename`."""
+        await self.in_thread("renaming", info.key, lambda: rename_file(self, info, key, replaces=replaces))
+        return ""
 
     async def aclose(self) -> None:
         """Nothing is held open between calls."""

@@ -8,6 +8,7 @@ anything, the caller reads the object back.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import urllib.parse
@@ -40,9 +41,11 @@ from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.stores.base import Capabilities, UploadToken, delete_each
 from skyferry.stores.http_requests import Answer, Target, parse_xml
 from skyferry.stores.pacing import retry_after_seconds
+from skyferry.stores.renaming import rename_by_copy
 from skyferry.stores.s3_api import S3AnswerError, S3Api, user_metadata
+from skyferry.stores.s3_copy import S3Copy
 from skyferry.stores.s3_deletes import delete_document, error_of_entry, fits_into_xml
-from skyferry.stores.s3_requests import condition, quoted, unquoted
+from skyferry.stores.s3_requests import HEADER_FIELDS, condition, metadata_headers, quoted, unquoted
 from skyferry.stores.s3_upload import S3Upload
 
 _MEBIBYTE = 2**20
@@ -52,13 +55,6 @@ _CHECKSUM_HEADERS = {
     "x-amz-checksum-crc32": "crc32",
     "x-amz-checksum-sha256": "sha256",
     "x-amz-checksum-sha1": "sha1",
-}
-_HEADER_FIELDS = {
-    "Content-Type": "content_type",
-    "Content-Encoding": "content_encoding",
-    "Content-Language": "content_language",
-    "Content-Disposition": "content_disposition",
-    "Cache-Control": "cache_control",
 }
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
@@ -123,6 +119,8 @@ class S3Store:
         self.bucket = bucket
         self._region = region
         self.sends_checksums = sends_checksums
+        self.takes_conditional_deletes = True
+        """Until the endpoint refuses one."""
 
     def url(self, key: str = "") -> str:
         return f"s3://{self.bucket}/{key}"
@@ -187,14 +185,18 @@ class S3Store:
             query["continuation-token"] = token
 
     async def stat(self, key: str) -> ObjectInfo | None:
+        answer = await self.head(key)
+        return None if answer is None else await self.describe(key, answer, content_length(answer))
+
+    async def head(self, key: str) -> Answer | None:
+        """Return all headers of an object; None where there is none."""
         try:
             target = self.target("looking at", key, "s3:GetObject")
-            answer = await self.api.ask("HEAD", key, target, headers=_CHECKSUM_MODE)
+            return await self.api.ask("HEAD", key, target, headers=_CHECKSUM_MODE)
         except S3AnswerError as error:
             if error.code in ("404", "NoSuchKey", "NotFound"):
                 return None
             self.fail(error, "looking at", key, needs="s3:GetObject")
-        return await self._describe(key, answer, _content_length(answer))
 
     async def etag_digest(self, info: ObjectInfo) -> CompositeEtag | None:
         """As the protocol says; asks for the size of the first part where there are several (one request)."""
@@ -209,11 +211,11 @@ class S3Store:
             answer = await self.api.ask("HEAD", info.key, target, query={"partNumber": "1"}, headers=pinned)
         except (S3AnswerError, TransferError):
             return None  # an endpoint without this call; the caller finds another proof
-        return CompositeEtag(_content_length(answer)) if "x-amz-mp-parts-count" in answer.headers else None
+        return CompositeEtag(content_length(answer)) if "x-amz-mp-parts-count" in answer.headers else None
 
     async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
         answer = await self._get(info, _CHECKSUM_MODE, info.size_bytes)
-        return await self._describe(info.key, answer, len(answer.body)), answer.body
+        return await self.describe(info.key, answer, len(answer.body)), answer.body
 
     async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
         span = {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}
@@ -227,7 +229,7 @@ class S3Store:
 
         def accept(_: int, found: Mapping[str, str]) -> None:
             if unquoted(found.get("ETag", info.etag)) != info.etag:
-                raise self._changed(info)
+                raise self.changed(info)
 
         try:
             answer = await self.api.ask(
@@ -241,7 +243,7 @@ class S3Store:
             )
         except S3AnswerError as error:
             if error.code in ("412", "PreconditionFailed"):
-                raise self._changed(info) from None
+                raise self.changed(info) from None
             self.fail(error, "reading", info.key, needs="s3:GetObject")
         if len(answer.body) != size_bytes:
             raise SizeMismatchError(f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)}")
@@ -250,13 +252,14 @@ class S3Store:
     def target(self, action: str, key: str, needs: str) -> Target:
         return Target(action=action, url=self.url(key), needs=needs, absent="object" if key else "bucket")
 
-    def _changed(self, info: ObjectInfo) -> SourceChangedError:
+    def changed(self, info: ObjectInfo) -> SourceChangedError:
         return SourceChangedError(
             f"{self.url(info.key)} is no longer the version that was planned (etag {info.etag})",
             hint="it will be looked at again",
         )
 
-    async def _describe(self, key: str, answer: Answer, size_bytes: int) -> ObjectInfo:
+    async def describe(self, key: str, answer: Answer, size_bytes: int) -> ObjectInfo:
+        """Return what the headers of an answer say of an object; one more request where it has tags."""
         headers = answer.headers
         etag = unquoted(headers.get("ETag", ""))
         checksums = _whole_checksums(headers, etag)
@@ -279,7 +282,7 @@ class S3Store:
     async def _metadata(self, key: str, headers: Mapping[str, str]) -> ObjectMetadata:
         has_tags = headers.get("x-amz-tagging-count", "0") != "0"
         tags = await self._tags(key, _version(headers)) if has_tags else {}
-        fields: dict[str, Any] = {field: headers.get(name) or "" for name, field in _HEADER_FIELDS.items()}
+        fields: dict[str, Any] = {field: headers.get(name) or "" for name, field in HEADER_FIELDS.items()}
         return ObjectMetadata(**fields, user=dict(user_metadata(headers)), tags=tags)
 
     async def _tags(self, key: str, version_id: str | None) -> dict[str, str]:
@@ -300,7 +303,7 @@ class S3Store:
         digests: Mapping[str, str],
         replaces: ObjectInfo | None,
     ) -> Committed:
-        headers = {**_metadata_headers(metadata), **self.integrity(digests), **condition(replaces)}
+        headers = {**metadata_headers(metadata), **self.integrity(digests), **condition(replaces)}
         target = self.target("writing", key, "s3:PutObject")
         try:
             answer = await self.api.ask("PUT", key, target, headers=headers, body=body, size_bytes=len(body))
@@ -349,7 +352,7 @@ class S3Store:
         self, key: str, *, size_bytes: int, part_bytes: int, metadata: ObjectMetadata, replaces: ObjectInfo | None
     ) -> S3Upload:
         del part_bytes
-        headers = _metadata_headers(metadata)
+        headers = metadata_headers(metadata)
         if self.sends_checksums:
             headers |= {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
         target = self.target("writing", key, "s3:PutObject")
@@ -394,8 +397,13 @@ class S3Store:
             if error.code not in ("NoSuchUpload", "404"):
                 self.fail(error, "ending the upload of", key, needs="s3:AbortMultipartUpload")
 
+    async def abort_quietly(self, key: str, upload_id: str) -> None:
+        """Throw away an upload where there is a better error to report; a lifecycle rule removes what is left."""
+        with contextlib.suppress(TransferError):
+            await self.abort_upload(key, {"upload_id": upload_id})
+
     async def delete_object(self, info: ObjectInfo) -> bool:
-        """As the protocol says; the look before the delete is for endpoints that ignore `If-Match` on a delete.
+        """As the protocol says; the look before the delete is for endpoints that ignore or refuse `If-Match` on it.
 
         In a versioned bucket this leaves a delete marker: the version itself stays recoverable.
         """
@@ -404,9 +412,8 @@ class S3Store:
             return False
         if found.etag != info.etag:
             raise self._source_replaced(info)
-        target = self.target("deleting", info.key, "s3:DeleteObject")
         try:
-            await self.api.ask("DELETE", info.key, target, headers={"If-Match": quoted(info.etag)})
+            await self._delete_if({"If-Match": quoted(info.etag)}, info.key)
         except S3AnswerError as error:
             if error.code in _CONDITION_CODES:
                 raise self._source_replaced(info) from None
@@ -414,6 +421,24 @@ class S3Store:
                 return False
             self.fail(error, "deleting", info.key, needs="s3:DeleteObject")
         return True
+
+    async def _delete_if(self, pinned: Mapping[str, str], key: str) -> None:
+        target = self.target("deleting", key, "s3:DeleteObject")
+        try:
+            await self.api.ask("DELETE", key, target, headers=pinned if self.takes_conditional_deletes else _NOTHING)
+        except S3AnswerError as error:
+            if not error.is_not_implemented or not self.takes_conditional_deletes:
+                raise
+            self.takes_conditional_deletes = False
+            await self.api.ask("DELETE", key, target)
+
+    async def rename_object(self, info: ObjectInfo, key: str, *, replaces: ObjectInfo | None) -> str:
+        """As the protocol says, by a copy; storage class, encryption and redirect stay, access lists and locks do not.
+
+        An endpoint that refuses the conditions is looked at right before instead, and the answer says so; one that
+        ignores them cannot be told from S3. In a versioned bucket the old name keeps its versions.
+        """
+        return await rename_by_copy(S3Copy(self), info, key, replaces=replaces)
 
     async def delete_objects(self, infos: Sequence[ObjectInfo]) -> Sequence[bool | TransferError]:
         """As the protocol says; a key that XML cannot hold takes a request of its own.
@@ -529,7 +554,7 @@ def _listed(entry: ET.Element, *, is_encoded: bool) -> ObjectInfo:
     )
 
 
-def _content_length(answer: Answer) -> int:
+def content_length(answer: Answer) -> int:
     try:
         return int(answer.headers["Content-Length"])
     except (KeyError, ValueError):
@@ -578,11 +603,3 @@ def _is_archived(headers: Mapping[str, str]) -> bool:
 def _version(headers: Mapping[str, str]) -> str | None:
     version = headers.get("x-amz-version-id")
     return version if version and version != "null" else None
-
-
-def _metadata_headers(metadata: ObjectMetadata) -> dict[str, str]:
-    headers = {name: value for name, field in _HEADER_FIELDS.items() if (value := getattr(metadata, field))}
-    headers |= {f"x-amz-meta-{name}": value for name, value in metadata.user.items()}
-    if metadata.tags:
-        headers["x-amz-tagging"] = urllib.parse.urlencode(metadata.tags)
-    return headers

@@ -55,6 +55,11 @@ class S3AnswerError(Exception):
         self.status = answer.status
         self.code, self.message, self.region = _error_fields(answer)
 
+    @property
+    def is_not_implemented(self) -> bool:
+        """Whether the endpoint does not know what a header asks for."""
+        return self.status == 501 or self.code == "NotImplemented"
+
 
 class S3Api:
     """One bucket, spoken to with one connection's keys.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skyferry.checksums import base64_of, composite_etag
-from skyferry.errors import ConnectionLostError, SizeMismatchError, TransferError
+from skyferry.errors import ConnectionLostError, SizeMismatchError
 from skyferry.objects import Committed, ObjectInfo
 from skyferry.stores.base import UploadToken
 from skyferry.stores.http_requests import parse_xml
@@ -197,6 +196,4 @@ class S3Upload:
         """Nothing is held here."""
 
     async def abort(self) -> None:
-        # Whatever the store answers, the caller has a better error to report; a lifecycle rule removes what is left.
-        with contextlib.suppress(TransferError):
-            await self._store.abort_upload(self._key, self.token)
+        await self._store.abort_quietly(self._key, self._upload_id)
