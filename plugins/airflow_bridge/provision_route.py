@@ -12,6 +12,7 @@ from airflow_bridge.provision_events import BucketNotification, EventsTopic, Top
 from airflow_bridge.provision_forwarder import ForwarderFunction, ForwarderPermission
 from airflow_bridge.provision_queues import DeadLetterQueue, QueuePolicy, RouteQueue, SqsQueueAccess
 from airflow_bridge.provision_record import BucketOwnership, CreationRecord
+from airflow_bridge.provision_tables import IndexTable
 from airflow_bridge.state_location import state_use
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
@@ -19,7 +20,15 @@ from airflow_bridge.transfer_setup import allowed_uses, uses_of
 from skyferry.defaults import Defaults, load_defaults
 from skyferry.errors import RequestError
 from skyferry.provisioning.forwarder_need import ForwarderNeed
-from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed, RouteNeeds, mark_of, partition_of, route_needs
+from skyferry.provisioning.route_needs import (
+    PlaceNeed,
+    QueueNeed,
+    RouteNeeds,
+    TableNeed,
+    mark_of,
+    partition_of,
+    route_needs,
+)
 from skyferry.provisioning.shared_documents import filter_text, notification_rule, sending_statement
 from skyferry.provisioning.surroundings_plan import Surroundings, Thing, settle
 from skyferry.routes import Route, find_route, load_routes
@@ -71,10 +80,12 @@ class _RouteThings:
     def needs(self) -> RouteNeeds:
         """What the route needs, with the connections that provision in place of its own."""
         needs, stand_ins = self._needs_of(self.route), self.defaults.provision_connections
+        index = needs.index
         return replace(
             needs,
             places=tuple(replace(one, conn_id=stand_ins.get(one.conn_id, one.conn_id)) for one in needs.places),
             queues=tuple(replace(one, conn_id=stand_ins.get(one.conn_id, one.conn_id)) for one in needs.queues),
+            index=index and replace(index, conn_id=stand_ins.get(index.conn_id, index.conn_id)),
         )
 
     @cached_property
@@ -116,6 +127,8 @@ class _RouteThings:
         if destination.location.kind == "s3":
             days = self.route.provision.abandoned_upload_days
             yield UploadRule(self._account(destination), destination, route_id=self.route.id, days=days)
+        if self.needs.index is not None:
+            yield IndexTable(self.needs.index, route_id=self.route.id, used_by=self._others_indexed(self.needs.index))
 
     def forwarder(self) -> Iterator[Thing]:
         """Yield the Lambda function of the route and what leads the bucket's events to it; nothing if it has none."""
@@ -233,6 +246,13 @@ class _RouteThings:
             route_id
             for route_id, needs in self.other_needs.items()
             if any(queue.url == need.url for queue in needs.queues)
+        )
+
+    def _others_indexed(self, need: TableNeed) -> tuple[str, ...]:
+        return tuple(
+            route_id
+            for route_id, needs in self.other_needs.items()
+            if needs.index and (needs.index.name, needs.index.region) == (need.name, need.region)
         )
 
     def _others_hearing(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from skyferry.cli.output import say
 from skyferry.cli.presigning_verb import presign
 from skyferry.cli.provision import deprovision, policy, provision
 from skyferry.cli.reading_verbs import cat, du, find, ls, stat
+from skyferry.cli.receipts import receipts
 from skyferry.cli.removing_verbs import mb, mkdir, rb, rm
 from skyferry.cli.renaming_verb import rename
 from skyferry.cli.request_options import takes_request
@@ -59,6 +60,7 @@ app.command(epilog="Example: transfer provision --id orders_as_they_come --dry-r
 app.command(epilog="Example: transfer deprovision --id orders_as_they_come --dry-run")(deprovision)
 app.command(epilog="Example: transfer doctor --id orders_as_they_come")(doctor)
 app.command(epilog="Example: transfer policy --id orders_to_lake")(policy)
+app.command(epilog="Example: transfer receipts --id orders_to_lake --key-begins-with 2026/may --since 30d")(receipts)
 
 app.command(epilog="Example: transfer ls s3://shop-exports/orders/")(ls)
 app.command(epilog="Example: transfer stat s3://shop-exports/orders/2026/may.csv")(stat)

@@ -35,6 +35,9 @@ class Ability(StrEnum):
     FIND_DEAD_LETTERS = "find dead letters"
     SEND_DEAD_LETTERS = "send dead letters"
     SEND = "send"
+    DESCRIBE_TABLE = "look at the table"
+    WRITE_ITEMS = "write receipts"
+    QUERY_ITEMS = "find receipts"
 
 
 _READING = (Ability.READ, Ability.READ_VERSIONS, Ability.READ_TAGS, Ability.READ_TAGS_OF_VERSIONS)
@@ -105,6 +108,11 @@ _RIGHTS: Mapping[str, Mapping[Ability, tuple[str, ...]]] = {
         Ability.SEND_DEAD_LETTERS: ("sqs:SendMessage",),
     },
 }
+_OF_INDEXES: Mapping[Ability, str] = {
+    Ability.WRITE_ITEMS: "dynamodb:BatchWriteItem",
+    Ability.QUERY_ITEMS: "dynamodb:Query",
+    Ability.DESCRIBE_TABLE: "dynamodb:DescribeTable",
+}
 _KEY_RIGHTS: Mapping[str, tuple[str, ...]] = {
     "source": ("kms:Decrypt",),
     "destination": ("kms:GenerateDataKey", "kms:Decrypt"),
@@ -142,3 +150,8 @@ DEAD_LETTER_ABILITIES = (Ability.FIND_DEAD_LETTERS, Ability.SEND_DEAD_LETTERS)
 def queue_rights(ability: Ability) -> tuple[str, ...]:
     """Return the rights that something takes with a queue."""
     return _RIGHTS["sqs"][ability]
+
+
+def index_rights() -> Mapping[Ability, str]:
+    """Return what is done with the table of an index of receipts, and the right that each takes."""
+    return _OF_INDEXES

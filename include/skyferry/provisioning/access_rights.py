@@ -15,6 +15,7 @@ from skyferry.provisioning.abilities import (
     DEAD_LETTER_ABILITIES,
     Ability,
     abilities_of,
+    index_rights,
     queue_abilities,
     queue_rights,
     rights_for,
@@ -64,6 +65,7 @@ def rights_of(needs: RouteNeeds, *, region: str = "") -> tuple[ConnectionRights,
     aws = dict.fromkeys(
         [place.conn_id for place in needs.places if place.location.kind == "s3"]
         + [queue.conn_id for queue in needs.queues]
+        + ([needs.index.conn_id] if needs.index else [])
     )
     found = [_aws_rights(needs, conn_id, region) for conn_id in aws]
     for kind, store, document in (("az", "azure", _azure_document), ("gs", "gcs", _gcs_document)):
@@ -89,10 +91,12 @@ def _aws_rights(needs: RouteNeeds, conn_id: str, region: str) -> ConnectionRight
     partition = partition_of(region)
     statements = [statement for place in places for statement in _place_statements(place, partition)]
     statements += [statement for queue in queues for statement in _queue_statements(queue, region)]
+    tables = [needs.index] if needs.index and needs.index.conn_id == conn_id else []
+    statements += [_statement("ReceiptsIndex", index_rights().values(), table.arn(region=region)) for table in tables]
     return ConnectionRights(
         conn_id=conn_id,
         store="aws",
-        used_for=(*(place.what for place in places), *(queue.what for queue in queues)),
+        used_for=(*(one.what for one in places), *(one.what for one in queues), *(one.what for one in tables)),
         document={"Version": "2012-10-17", "Statement": statements},
     )
 
