@@ -17,6 +17,7 @@ from skyferry.cli.audit import audit
 from skyferry.cli.clean import clean
 from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
+from skyferry.cli.doctor import doctor
 from skyferry.cli.output import say
 from skyferry.cli.presigning_verb import presign
 from skyferry.cli.provision import deprovision, policy, provision
@@ -57,6 +58,7 @@ app.command(epilog="Example: transfer audit manual__2026-11-21 --readback")(audi
 app.command(epilog="Example: transfer clean --older-than 3d --dry-run")(clean)
 app.command(epilog="Example: transfer provision --id orders_as_they_come --dry-run")(provision)
 app.command(epilog="Example: transfer deprovision --id orders_as_they_come --dry-run")(deprovision)
+app.command(epilog="Example: transfer doctor --id orders_as_they_come")(doctor)
 app.command(epilog="Example: transfer policy --id orders_to_lake")(policy)
 app.command(epilog="Example: transfer receipts --id orders_to_lake --key-begins-with 2026/may --since 30d")(receipts)
 
