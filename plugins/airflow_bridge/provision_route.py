@@ -10,6 +10,7 @@ from airflow_bridge.provision_buckets import S3Bucket, UploadRule
 from airflow_bridge.provision_calls import AwsAccount
 from airflow_bridge.provision_events import BucketNotification, EventsTopic, TopicSubscription
 from airflow_bridge.provision_forwarder import ForwarderFunction, ForwarderPermission
+from airflow_bridge.provision_identity import IdentityNeed, identity_things
 from airflow_bridge.provision_queues import DeadLetterQueue, QueuePolicy, RouteQueue, SqsQueueAccess
 from airflow_bridge.provision_record import BucketOwnership, CreationRecord
 from airflow_bridge.provision_tables import IndexTable
@@ -19,6 +20,7 @@ from airflow_bridge.transfer_connections import StoreUse
 from airflow_bridge.transfer_setup import allowed_uses, uses_of
 from skyferry.defaults import Defaults, load_defaults
 from skyferry.errors import RequestError
+from skyferry.provisioning.access_rights import rights_of
 from skyferry.provisioning.forwarder_need import ForwarderNeed
 from skyferry.provisioning.route_needs import (
     PlaceNeed,
@@ -129,6 +131,39 @@ class _RouteThings:
             yield UploadRule(self._account(destination), destination, route_id=self.route.id, days=days)
         if self.needs.index is not None:
             yield IndexTable(self.needs.index, route_id=self.route.id, used_by=self._others_indexed(self.needs.index))
+        yield from self._identity()
+
+    def _identity(self) -> Iterator[Thing]:
+        """Yield who signs in for the route, in the account of the first place of it that is on AWS."""
+        settings = self.route.provision.identity
+        if settings is None:
+            return
+        on_aws = [one for one in self.needs.places if one.location.kind == "s3"]
+        if not on_aws:
+            raise RequestError(
+                f'route "{self.route.id}" has provision.identity, and neither source, destination nor state in S3',
+                hint="leave it out; nothing was changed",
+            )
+        account = self._account(on_aws[0])
+        rights = [one for one in rights_of(self._needs_of(self.route), region=account.region) if one.store == "aws"]
+        owner = account.caller()[0]
+        strangers = [one for one in settings.trusted if f"::{owner}:" not in one]
+        if strangers:
+            raise RequestError(
+                f'route "{self.route.id}" trusts {strangers[0]}, and its role would be in account {owner}',
+                hint="name somebody of that account; let others in by hand. Nothing was changed",
+            )
+        need = IdentityNeed(
+            route_id=self.route.id,
+            settings=settings,
+            policy_arn=f"arn:{partition_of(account.region)}:iam::{owner}:policy/skyferry/{mark_of(self.route.id)}",
+            document={
+                "Version": "2012-10-17",
+                "Statement": [statement for one in rights for statement in one.document["Statement"]],
+            },
+            used_by=tuple(one.id for one in self.others if _identity_names(self.route) & _identity_names(one)),
+        )
+        yield from identity_things(account, need, self.record)
 
     def forwarder(self) -> Iterator[Thing]:
         """Yield the Lambda function of the route and what leads the bucket's events to it; nothing if it has none."""
@@ -269,3 +304,8 @@ class _RouteThings:
             and filter_text(other.prefix).startswith(filter_text(source.prefix))
             and self.other_needs[route_id].events_queue is not None
         )
+
+
+def _identity_names(route: Route) -> set[str]:
+    settings = route.provision.identity
+    return {settings.user, settings.group, settings.role} - {""} if settings else set()
