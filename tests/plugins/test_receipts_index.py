@@ -487,6 +487,7 @@ LONG = [("a" * 1023) + end for end in "12"] + ["é" * 512, "%" * 1024, "", "a"]
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(keys=LONG, prefix="a")
 @example(keys=LONG, prefix="a" * 950)
+@example(keys=LONG, prefix="a" * 1023 + "1")
 @example(keys=LONG, prefix="%" * 400)
 @given(keys=st.lists(KEYS, max_size=40, unique=True), prefix=KEYS)
 def test_what_begins_so_is_what_a_plain_filter_finds(site: Site, keys: list[str], prefix: str) -> None:
