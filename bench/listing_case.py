@@ -46,7 +46,7 @@ def in_one(store: Store, prefix: str, *, attempts: Attempts) -> ResumedListing:
 def plan_seconds(endpoint: str, folder: Path) -> tuple[float, float]:
     """Return how long one plan takes, by the clock and by the processor."""
     conf = {"source": f"s3://source/{_PREFIX}", "destination": f"s3://destination/{_PREFIX}", "id": "bench"}
-    stores = DirectStores({"s3": endpoint, "s3-source": endpoint}, max_objects_in_flight=64)
+    stores = DirectStores({"s3": endpoint, "s3-source": endpoint}, max_objects_in_flight=128)
     started, cpu_started = time.monotonic(), time.process_time()
     asyncio.run(
         plan_transfer(

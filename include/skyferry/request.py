@@ -204,7 +204,7 @@ class TransferRequest(BaseModel):
         json_schema_extra={"section": "Connections", "expected": _CONN_ID_RULE},
     )
     max_objects_in_flight: int = Field(
-        default=64,
+        default=128,
         title="Objects in flight",
         description="How many objects one batch copies at the same time, at most; fewer while a store asks for less.",
         examples=[16],

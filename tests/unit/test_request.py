@@ -81,7 +81,7 @@ def test_only_source_and_destination_are_needed() -> None:
         "verify": "checksum",
         "dry_run": False,
         "create_destination": False,
-        "max_objects_in_flight": 64,
+        "max_objects_in_flight": 128,
         "batch_objects": 1000,
         "batch_bytes": 4 * 1024**3,
         "order": "key",
