@@ -99,6 +99,7 @@ class Gateway(BaseModel):
         examples=[20.0],
         gt=0,
         le=10_000,
+        json_schema_extra={"expected": "a number above 0, at most 10,000"},
     )
     burst: int = Field(
         default=20,
