@@ -97,6 +97,25 @@ class QueueNeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableNeed:
+    """The DynamoDB table that receipts are written to as well.
+
+    Attributes:
+        region: Empty for the connection's.
+    """
+
+    name: str
+    conn_id: str
+    region: str = ""
+    what: str = "index"
+
+    def arn(self, *, region: str = "") -> str:
+        """Return its ARN; `*` stands for what is not known."""
+        region = self.region or region
+        return f"arn:{partition_of(region)}:dynamodb:{region or '*'}:*:table/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteNeeds:
     """Everything around one route.
 
@@ -104,12 +123,14 @@ class RouteNeeds:
         places: Source, destination and state folder.
         queues: The queue of events first, if there is one.
         event_kinds: S3 event types the queue of events is to get.
+        index: Where receipts are written to as well; None for nowhere.
     """
 
     route_id: str
     places: tuple[PlaceNeed, ...]
     queues: tuple[QueueNeed, ...]
     event_kinds: tuple[str, ...]
+    index: TableNeed | None = None
 
     @property
     def source(self) -> PlaceNeed:
@@ -150,7 +171,11 @@ def route_needs(route: Route, *, state: Location, state_conn_id: str) -> RouteNe
     )
     removals = ("s3:ObjectRemoved:*", "s3:LifecycleExpiration:*") if route.mirror_deletes else ()
     return RouteNeeds(
-        route_id=route.id, places=places, queues=tuple(_queues(route)), event_kinds=("s3:ObjectCreated:*", *removals)
+        route_id=route.id,
+        places=places,
+        queues=tuple(_queues(route)),
+        event_kinds=("s3:ObjectCreated:*", *removals),
+        index=_index(route),
     )
 
 
@@ -165,6 +190,13 @@ def partition_of(region: str) -> str:
     if region.startswith("cn-"):
         return "aws-cn"
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def _index(route: Route) -> TableNeed | None:
+    index = route.receipts_index
+    if index is None:
+        return None
+    return TableNeed(name=index.dynamodb, conn_id=route.index_conn_id, region=index.region)
 
 
 def _queues(route: Route) -> Iterator[QueueNeed]:

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from skyferry.provisioning.identity import Identity
 from skyferry.validation_text import reason_error
 
 _MODEL = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -164,6 +165,11 @@ class Provision(BaseModel):
         examples=["orders-events"],
         pattern=r"^[A-Za-z0-9_-]{0,256}$",
         json_schema_extra={"expected": "the name of a standard topic, or nothing"},
+    )
+    identity: Identity | None = Field(
+        default=None,
+        title="Identity",
+        description="A user or a role on AWS with exactly the rights of the route.",
     )
     forwarder: Forwarder | None = Field(
         default=None,
