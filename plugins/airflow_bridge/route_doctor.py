@@ -10,11 +10,19 @@ from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
 from airflow_bridge.transfer_setup import allowed_uses, uses_of
 from skyferry.defaults import load_defaults
-from skyferry.doctor.findings import Diagnosis, Finding, Outcome, State, finding_of_place, finding_of_queue
+from skyferry.doctor.findings import (
+    Diagnosis,
+    Finding,
+    Outcome,
+    State,
+    finding_of_index,
+    finding_of_place,
+    finding_of_queue,
+)
 from skyferry.doctor.place_probes import probe_place
 from skyferry.errors import TransferError
-from skyferry.provisioning.abilities import Ability, abilities_of, queue_abilities
-from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed, partition_of, route_needs
+from skyferry.provisioning.abilities import Ability, abilities_of, index_rights, queue_abilities
+from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed, TableNeed, partition_of, route_needs
 from skyferry.routes import find_route
 
 if TYPE_CHECKING:
@@ -41,6 +49,7 @@ def examine_route(route_id: str, run: RunCoroutine) -> Diagnosis:
     examiner = _Examiner(run, partition=partition_of(region), region=region)
     findings = [one for place in needs.places for one in examiner.of_place(place)]
     findings += [one for queue in needs.queues for one in examiner.of_queue(queue)]
+    findings += [one for table in (needs.index,) if table is not None for one in examiner.of_index(table)]
     return Diagnosis.of(route_id, findings)
 
 
@@ -84,6 +93,17 @@ class _Examiner:
             is_of_dead_letters = ability in (Ability.FIND_DEAD_LETTERS, Ability.SEND_DEAD_LETTERS)
             arn = dead_letter_arn if is_of_dead_letters else queue.arn(region=self._region)
             yield finding_of_queue(queue, ability, outcome, arn=arn)
+
+    def of_index(self, table: TableNeed) -> Iterator[Finding]:
+        """Yield the findings about the table of an index."""
+        from airflow_bridge.doctor_index import probe_index
+
+        try:
+            outcomes = probe_index(table)
+        except TransferError as error:
+            outcomes = _unreachable(tuple(index_rights()), error)
+        for ability, outcome in outcomes.items():
+            yield finding_of_index(table, ability, outcome, arn=table.arn(region=self._region))
 
     def _probe_queue(self, queue: QueueNeed) -> tuple[Mapping[Ability, Outcome], str]:
         from airflow_bridge.sqs_access import SqsAccess

@@ -19,6 +19,7 @@ from skyferry import attempts
 from skyferry.doctor.findings import Diagnosis, Finding
 from skyferry.errors import TransferError
 from skyferry.keys import PROBE_PREFIX
+from skyferry.receipts_index.items import HASH_KEY, RANGE_KEY
 from skyferry.routes import Route
 from stack.components import component
 from stack.running import running
@@ -399,3 +400,54 @@ def test_a_queue_that_is_missing_is_one_finding(guarded: Guarded, folder: Path) 
     (found,) = wrong(examine(guarded, queue_policy(url)))
     assert (found.ability, found.state) == ("look", "failed")
     assert f"there is no queue {url}" in found.text
+
+
+@pytest.fixture
+def table(guarded: Guarded, folder: Path) -> Iterator[Any]:
+    """The table of an index of receipts, and a route that writes to it."""
+    dynamodb = guarded.client("dynamodb")
+    dynamodb.create_table(
+        TableName="receipts",
+        KeySchema=[{"AttributeName": HASH_KEY, "KeyType": "HASH"}, {"AttributeName": RANGE_KEY, "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in (HASH_KEY, RANGE_KEY)],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    dynamodb.put_item(TableName="receipts", Item={HASH_KEY: {"S": "orders"}, RANGE_KEY: {"S": "1"}})
+    write_route(folder, INDEXED)
+    yield dynamodb
+    dynamodb.delete_table(TableName="receipts")
+
+
+INDEXED = {**ROUTE, "receipts_index": {"dynamodb": "receipts", "conn_id": "aws_shop", "region": "us-east-1"}}
+
+
+def index_policy(*, leave_out: str = "") -> dict[str, Any]:
+    policy = policy_of(Route.model_validate(INDEXED))
+    for statement in policy["Statement"]:
+        if statement["Sid"] == "ReceiptsIndex":
+            statement["Action"] = [action for action in statement["Action"] if action != leave_out]
+            statement["Resource"] = "*"  # moto asks for the rights of DynamoDB without naming the table
+    return policy
+
+
+def test_the_table_of_an_index_is_tried_and_holds_what_it_held(guarded: Guarded, table: Any) -> None:
+    found = examine(guarded, index_policy())
+    assert wrong(found) == []
+    (statement,) = (one for one in index_policy()["Statement"] if one["Sid"] == "ReceiptsIndex")
+    assert {one.right for one in found.findings if one.where == "index"} == set(statement["Action"])
+    assert table.scan(TableName="receipts")["Items"] == [{HASH_KEY: {"S": "orders"}, RANGE_KEY: {"S": "1"}}]
+
+
+@pytest.mark.parametrize("action", ["dynamodb:BatchWriteItem", "dynamodb:Query", "dynamodb:DescribeTable"])
+def test_a_right_that_is_missing_with_the_table_is_named(guarded: Guarded, table: Any, action: str) -> None:
+    (found,) = wrong(examine(guarded, index_policy(leave_out=action)))
+    assert (found.where, found.right, found.state) == ("index", action, "missing")
+    resource = "arn:aws:dynamodb:us-east-1:*:table/receipts"
+    assert found.statement == {"Effect": "Allow", "Action": [action], "Resource": resource}
+
+
+def test_a_table_that_is_missing_is_no_missing_right(guarded: Guarded, folder: Path) -> None:
+    write_route(folder, INDEXED)
+    found = wrong(examine(guarded, index_policy()))
+    assert {(one.where, one.state) for one in found} == {("index", "failed")}
+    assert "ResourceNotFoundException" in found[0].text

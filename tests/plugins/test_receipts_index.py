@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -23,15 +24,19 @@ from hypothesis import strategies as st
 from airflow_bridge.dynamodb_index import DynamoDbIndex
 from airflow_bridge.receipts_access import open_connected_index
 from airflow_bridge.stage_failure import StageFailed
+from airflow_bridge.state_location import state_use
+from airflow_bridge.store_opener import PreparedStores
 from operators.consumption_report import ReportConsumptionOperator
 from operators.transfer_consume import ConsumeQueueOperator
 from operators.transfer_copy import CopyBatchOperator
 from operators.transfer_plan import PlanTransferOperator
 from operators.transfer_provision import ProvisionRouteOperator
 from operators.transfer_report import ReportTransferOperator
+from skyferry.defaults import load_defaults
 from skyferry.errors import AccessDeniedError, RequestError
 from skyferry.receipts_index.items import IndexPlace, item_of
 from skyferry.receipts_index.reading import OPENERS_GROUP, find_receipts, open_index
+from skyferry.receipts_index.upkeep import IndexTarget, keep_index
 from skyferry.records import Outcome, Receipt
 from skyferry.routes import find_route
 from skyferry.state import Run
@@ -311,6 +316,29 @@ def test_a_report_that_is_made_again_makes_up_for_what_is_missing_and_writes_not
     assert not any(is_write(request) for request in site.proxy.requests)
 
 
+def test_a_table_that_takes_too_long_is_left_and_the_rest_is_counted(site: Site) -> None:
+    site.transfer()
+    site.settle()
+    route, use = find_route("orders"), state_use(load_defaults())
+    assert route.receipts_index is not None
+    place = IndexPlace(route="orders", destination=route.request().destination)
+    target = IndexTarget(place=place, writer=DynamoDbIndex(route.receipts_index, conn_id="aws_default"))
+    done = asyncio.run(
+        keep_index(
+            [target],
+            run=Run(dag_id="transfer__orders", run_id="manual__1", route="orders", started_at=""),
+            open_store=PreparedStores((use,), known_connections=(), max_objects_in_flight=2),
+            state=use.location,
+            state_conn_id="",
+            max_seconds=-1.0,
+        )
+    )
+    assert (done.written, done.left) == (0, 3)
+    assert "writing them took longer than" in done.text
+    assert site.report()["receipts_not_indexed"] == 0
+    assert len(site.found()) == 3
+
+
 @pytest.mark.parametrize("step", ["before write", "after write"])
 def test_a_batch_that_is_killed_behind_its_receipts_is_in_the_index_in_the_end(site: Site, step: str) -> None:
     site.settle()
@@ -459,6 +487,7 @@ LONG = [("a" * 1023) + end for end in "12"] + ["é" * 512, "%" * 1024, "", "a"]
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(keys=LONG, prefix="a")
 @example(keys=LONG, prefix="a" * 950)
+@example(keys=LONG, prefix="a" * 1023 + "1")
 @example(keys=LONG, prefix="%" * 400)
 @given(keys=st.lists(KEYS, max_size=40, unique=True), prefix=KEYS)
 def test_what_begins_so_is_what_a_plain_filter_finds(site: Site, keys: list[str], prefix: str) -> None:

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from skyferry.errors import PermanentError, printable
-from skyferry.provisioning.abilities import Ability, queue_rights, rights_for
+from skyferry.provisioning.abilities import Ability, index_rights, queue_rights, rights_for
 from skyferry.provisioning.access_rights import azure_role, gcs_role, place_resource
-from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed
+from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed, TableNeed
 
 
 class State(StrEnum):
@@ -40,7 +40,7 @@ class Finding:
     """One thing that a route does in one place, and whether it may.
 
     Attributes:
-        where: `source`, `destination`, `state`, `events`, `arrivals` or `reports`.
+        where: `source`, `destination`, `state`, `events`, `arrivals`, `reports` or `index`.
         ability: What is done there, as `write`.
         right: What it takes in the words of the store, as `s3:PutObject`, the letter `w` or `storage.objects.create`.
         state: `missing`: the store refuses it. `failed`: it could not be found out because something else is wrong.
@@ -151,6 +151,9 @@ _THEN: Mapping[tuple[str, Ability], str] = {
     ("events", Ability.SEND_DEAD_LETTERS): "a message that nothing can be done with stays in the queue",
     ("arrivals", Ability.SEND): "nobody is told of arrivals",
     ("reports", Ability.SEND): "nobody is told of the end of a run",
+    ("index", Ability.WRITE_ITEMS): "receipts are missing in the table, and the reports of runs count them",
+    ("index", Ability.QUERY_ITEMS): "receipts are not found by their keys",
+    ("index", Ability.DESCRIBE_TABLE): "it is not known whether the table is there",
 }
 
 
@@ -185,19 +188,35 @@ def finding_of_queue(queue: QueueNeed, ability: Ability, outcome: Outcome, *, ar
     Args:
         arn: Of the queue that the right is for.
     """
-    rights = queue_rights(ability)
+    return _finding_on_aws((queue.what, queue.url, queue.conn_id), ability, outcome, queue_rights(ability), arn)
+
+
+def finding_of_index(index: TableNeed, ability: Ability, outcome: Outcome, *, arn: str) -> Finding:
+    """Return what an outcome means, and what to do about it.
+
+    Args:
+        arn: Of the table.
+    """
+    place = (index.what, f"DynamoDB table {index.name}", index.conn_id)
+    return _finding_on_aws(place, ability, outcome, (index_rights()[ability],), arn)
+
+
+def _finding_on_aws(
+    place: tuple[str, str, str], ability: Ability, outcome: Outcome, rights: Sequence[str], arn: str
+) -> Finding:
+    where, url, conn_id = place
     is_missing, is_wrong = outcome.state is State.MISSING, outcome.state in (State.MISSING, State.FAILED)
     statement = _statement(rights, arn) if is_missing else None
     return Finding(
-        where=queue.what,
-        url=queue.url,
-        conn_id=queue.conn_id,
+        where=where,
+        url=url,
+        conn_id=conn_id,
         ability=str(ability),
         right=" and ".join(rights),
         state=str(outcome.state),
         why=outcome.why,
-        then=_THEN[queue.what, ability] if is_wrong else "",
-        change=_policy_change(queue.conn_id, statement) if statement else "",
+        then=_THEN[where, ability] if is_wrong else "",
+        change=_policy_change(conn_id, statement) if statement else "",
         statement=statement,
     )
 

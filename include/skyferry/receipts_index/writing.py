@@ -24,9 +24,11 @@ from skyferry.receipts_index.items import RANGE_KEY, IndexPlace, Item, item_of
 from skyferry.state import Run, StateFolder
 
 MAX_SECONDS = 60.0
-"""How long a task of a transfer writes at most; a table that is slow must not hold up transfers."""
+"""After this time a task of a transfer begins no further write; a table that is slow must not hold up transfers."""
 
-_ITEMS_AT_ONCE = 500
+_ITEMS_AT_ONCE = 100
+"""So many the bridge writes in one go, in four requests side by side; between two goes it is looked at the time."""
+
 _RECEIPTS = "receipts/"
 _MARKS = "indexed/"
 _MARK = re.compile(r"(?P<number>[0-9]{5})-(?P<records>[0-9]+)-(?P<left>[0-9]+)\.json")
@@ -93,7 +95,7 @@ class IndexKeeper:
         """Write the receipts of a folder that are not marked as written, and mark them.
 
         Costs two listings, and for each group that is not marked its records, a mark, and one request of the index for
-        each 25 receipts. Memory holds 500 receipts; the others are sorted out on disk.
+        each 25 receipts. Memory holds 100 receipts; the others are sorted out on disk.
 
         Args:
             folder: One whose name has `receipts/` in it: of all batches or consumers, or of one.
