@@ -10,6 +10,7 @@ from operators.transfer_provision import (
     DRY_RUN_PARAM,
     PROVISION,
     ROUTE_PARAM,
+    WITH_GATEWAY_PARAM,
     WITH_LAMBDA_PARAM,
     ProvisionRouteOperator,
 )
@@ -43,6 +44,12 @@ with DAG(
             type="boolean",
             title="With Lambda",
             description="Make the route's Lambda function too; it is removed in any case.",
+        ),
+        WITH_GATEWAY_PARAM: Param(
+            default=False,
+            type="boolean",
+            title="With gateway",
+            description="Make the route's API Gateway too; it is removed in any case.",
         ),
     },
     **dag_settings(),

@@ -459,11 +459,10 @@ class Route(BaseModel):
     @classmethod
     def _forwards_what_no_queue_tells(cls, value: Provision, info: ValidationInfo) -> Provision:
         source = info.data.get("source")
-        if value.forwarder is None or source is None:
-            return value
-        if parse_location(source.url).kind != "s3":
-            raise reason_error(f"forwarder is for sources in S3, and source is {source.url}")
-        if isinstance(info.data.get("detect"), DetectQueue):
+        for name in ("forwarder", "gateway"):
+            if getattr(value, name) and source is not None and parse_location(source.url).kind != "s3":
+                raise reason_error(f"{name} is for sources in S3, and source is {source.url}")
+        if value.forwarder is not None and isinstance(info.data.get("detect"), DetectQueue):
             raise reason_error("forwarder does not go with a queue: S3 sends an event to one of them only")
         return value
 

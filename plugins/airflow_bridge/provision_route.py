@@ -10,6 +10,7 @@ from airflow_bridge.provision_buckets import S3Bucket, UploadRule
 from airflow_bridge.provision_calls import AwsAccount
 from airflow_bridge.provision_events import BucketNotification, EventsTopic, TopicSubscription
 from airflow_bridge.provision_forwarder import ForwarderFunction, ForwarderPermission
+from airflow_bridge.provision_gateway import GatewayAccess, GatewayApi, GatewayKey, GatewayPlan
 from airflow_bridge.provision_identity import IdentityNeed, identity_things
 from airflow_bridge.provision_queues import DeadLetterQueue, QueuePolicy, RouteQueue, SqsQueueAccess
 from airflow_bridge.provision_record import BucketOwnership, CreationRecord
@@ -40,15 +41,18 @@ _PLACE_ORDER = ("state", "source", "destination")
 """The state folder comes first: what is created after it is put on record there."""
 
 
-def settle_route(route_id: str, *, removes: bool, dry_run: bool, with_lambda: bool = False) -> Surroundings:
+def settle_route(
+    route_id: str, *, removes: bool, dry_run: bool, with_lambda: bool = False, with_gateway: bool = False
+) -> Surroundings:
     """Provide or remove what is around a route; blocks.
 
     Args:
         with_lambda: Provide the route's Lambda function too; it is always removed.
+        with_gateway: Likewise its API Gateway.
 
     Raises:
         UnknownRouteError: There is no such route.
-        RequestError: A function is wanted, and the route says nothing about it.
+        RequestError: A function or a gateway is wanted, and the route says nothing about it.
         TransferError: The plan could not be made; nothing was changed.
     """
     route, defaults = find_route(route_id), load_defaults()
@@ -60,8 +64,17 @@ def settle_route(route_id: str, *, removes: bool, dry_run: bool, with_lambda: bo
             f'route "{route_id}" says nothing about a Lambda function',
             hint="set provision.forwarder in its file, with airflow_url, secret and role",
         )
+    if with_gateway and route.provision.gateway is None:
+        raise RequestError(
+            f'route "{route_id}" says nothing about an API Gateway',
+            hint="set provision.gateway in its file, with airflow_url",
+        )
     around = _RouteThings(route, others, state=state, defaults=defaults)
-    things = [*around.all(), *(around.forwarder() if with_lambda or removes else ())]
+    things = [
+        *around.all(),
+        *(around.forwarder() if with_lambda or removes else ()),
+        *(around.gateway() if with_gateway or removes else ()),
+    ]
     return settle(things, route=route_id, removes=removes, dry_run=dry_run)
 
 
@@ -180,6 +193,13 @@ class _RouteThings:
             mark, target_arn=need.arn, events=self.needs.event_kinds, prefix=source.location.prefix
         )
         yield BucketNotification(account, source.location.bucket, rule, fed=())
+
+    def gateway(self) -> Iterator[Thing]:
+        """Yield the API Gateway through which others ring; nothing if the route has none."""
+        settings = self.route.provision.gateway
+        if settings is not None:
+            access = GatewayAccess(self._account(self.needs.source), self.route.id, settings)
+            yield from (GatewayApi(access), GatewayPlan(access), GatewayKey(access))
 
     def _place(self, need: PlaceNeed) -> Thing:
         if need.location.kind in ("az", "file"):

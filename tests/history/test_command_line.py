@@ -232,6 +232,8 @@ def test_what_a_route_needs_is_planned_made_and_left(transfer: Transfer, airflow
     assert {one["state"] for one in found["findings"]} == {"ok"}
     rings = document(transfer("provision", "--id", "orders", "--with-lambda", "--json"), "transfer provision")
     assert 'route "orders" says nothing about a Lambda function' in rings["problem"]
+    guarded = document(transfer("provision", "--id", "orders", "--with-gateway", "--json"), "transfer provision")
+    assert 'route "orders" says nothing about an API Gateway' in guarded["problem"]
     unknown = transfer("provision", "--id", "ordres", "--json")
     assert unknown.returncode == 1
     found = document(unknown, "transfer provision")

@@ -29,6 +29,9 @@ def provision(
     with_lambda: Annotated[
         bool, typer.Option("--with-lambda", help="Make the Lambda function of provision.forwarder, too.")
     ] = False,
+    with_gateway: Annotated[
+        bool, typer.Option("--with-gateway", help="Make the API Gateway of provision.gateway, too.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +40,14 @@ def provision(
     What others have is left as it is; running it again changes nothing. It runs in Airflow, as the DAG "provision",
     with the connections of the route. Exits with 1 if something could not be made.
     """
-    _settle(route, removes=False, dry_run=dry_run, with_lambda=with_lambda, as_json=as_json)
+    _settle(
+        route,
+        removes=False,
+        dry_run=dry_run,
+        as_json=as_json,
+        with_lambda=with_lambda,
+        with_gateway=with_gateway,
+    )
 
 
 def deprovision(route: RouteOption, *, dry_run: DryRun = False, as_json: AsJson = False) -> None:
@@ -81,11 +91,11 @@ def policy(
     write_json({"route": route, **shown})
 
 
-def _settle(route: str, *, removes: bool, dry_run: bool, as_json: bool, with_lambda: bool = False) -> None:
+def _settle(route: str, *, removes: bool, dry_run: bool, as_json: bool, **asked: bool) -> None:
     from skyferry.history.run_control import PROVISION_TASK_ID, start_provisioning
 
     api = connect()
-    started = start_provisioning(api, route=route, removes=removes, dry_run=dry_run, with_lambda=with_lambda)
+    started = start_provisioning(api, route=route, removes=removes, dry_run=dry_run, **asked)
     found = await_result(api, started, task_id=PROVISION_TASK_ID)
     if as_json:
         write_json(dict(found))

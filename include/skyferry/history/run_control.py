@@ -138,7 +138,13 @@ def start_clean(api: AirflowApi, *, route: str, url: str, older_than_seconds: in
 
 
 def start_provisioning(
-    api: AirflowApi, *, route: str, removes: bool, dry_run: bool, with_lambda: bool = False
+    api: AirflowApi,
+    *,
+    route: str,
+    removes: bool,
+    dry_run: bool,
+    with_lambda: bool = False,
+    with_gateway: bool = False,
 ) -> TransferRun:
     """Start the provisioning of a route, and return its own run; it is no transfer, and counts nowhere.
 
@@ -148,7 +154,8 @@ def start_provisioning(
     api.unpause(PROVISION_DAG_ID)
     action = "deprovision" if removes else "provision"
     conf = {"id": route, "action": action, "dry_run": dry_run}
-    return api.start(PROVISION_DAG_ID, conf | {"with_lambda": True} if with_lambda else conf)
+    asked = {"with_lambda": with_lambda, "with_gateway": with_gateway}
+    return api.start(PROVISION_DAG_ID, conf | {name: True for name, wanted in asked.items() if wanted})
 
 
 def start_doctor(api: AirflowApi, *, route: str) -> TransferRun:

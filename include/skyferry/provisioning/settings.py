@@ -13,6 +13,8 @@ from skyferry.validation_text import reason_error
 _MODEL = ConfigDict(frozen=True, extra="forbid", strict=True)
 _KMS_RULE = "the ARN of a KMS key, such as arn:aws:kms:eu-central-1:123456789012:key/0d1e2f3a-..., or nothing"
 _KMS_PATTERN = r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,64})?$"
+_AIRFLOW_RULE = "a URL such as https://airflow.example.com, without user or password in it"
+_AIRFLOW_PATTERN = r"^https?://[^\s/?#@]+[^\s?#@]*$"
 _VPC_IDS = {"subnets": re.compile(r"subnet-[0-9a-f]{8,17}"), "security_groups": re.compile(r"sg-[0-9a-f]{8,17}")}
 _VPC_EXAMPLES = {"subnets": "subnet-0a1b2c3d4e5f60718", "security_groups": "sg-0a1b2c3d4e5f60718"}
 
@@ -26,9 +28,9 @@ class Forwarder(BaseModel):
         title="Airflow",
         description="Address of Airflow's API server, as the function reaches it.",
         examples=["https://airflow.example.com"],
-        pattern=r"^https?://[^\s/?#@]+[^\s?#@]*$",
+        pattern=_AIRFLOW_PATTERN,
         max_length=500,
-        json_schema_extra={"expected": "a URL such as https://airflow.example.com, without user or password in it"},
+        json_schema_extra={"expected": _AIRFLOW_RULE},
     )
     secret: str = Field(
         title="Secret",
@@ -76,6 +78,38 @@ class Forwarder(BaseModel):
         if bool(self.subnets) != bool(self.security_groups):
             raise reason_error("subnets and security_groups go together; expected both or none")
         return self
+
+
+class Gateway(BaseModel):
+    """The API Gateway in front of `POST /transfer/v1/events`; made by `transfer provision --with-gateway`."""
+
+    model_config = _MODEL
+
+    airflow_url: str = Field(
+        title="Airflow",
+        description="Address of Airflow's API server, as AWS reaches it from outside.",
+        examples=["https://airflow.example.com"],
+        pattern=_AIRFLOW_PATTERN,
+        max_length=500,
+        json_schema_extra={"expected": _AIRFLOW_RULE},
+    )
+    requests_per_second: float = Field(
+        default=5.0,
+        title="Requests a second",
+        description="More are answered with 429, once the burst is used up.",
+        examples=[20.0],
+        gt=0,
+        le=10_000,
+        json_schema_extra={"expected": "a number above 0, at most 10,000"},
+    )
+    burst: int = Field(
+        default=20,
+        title="Burst",
+        description="Requests that may come at once.",
+        examples=[100],
+        ge=1,
+        le=5_000,
+    )
 
 
 class Provision(BaseModel):
@@ -141,4 +175,9 @@ class Provision(BaseModel):
         default=None,
         title="Forwarder",
         description="A Lambda function that rings for the route: for sources in S3 that no queue tells of.",
+    )
+    gateway: Gateway | None = Field(
+        default=None,
+        title="Gateway",
+        description="An API Gateway with a key and a throttle, through which others ring: for sources in S3.",
     )

@@ -100,3 +100,11 @@ def test_a_forwarder_is_for_sources_in_s3_that_no_queue_tells_of() -> None:
         route(detect={"kind": "sqs", "queue_url": queue_url})
     with pytest.raises(ValidationError, match="forwarder is for sources in S3"):
         route(source={"url": "gs://shop/orders/"})
+
+
+def test_a_gateway_is_for_sources_in_s3_and_goes_with_a_queue() -> None:
+    gateway = {"provision": {"gateway": {"airflow_url": "https://airflow.example.com"}}}
+    queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
+    assert route(detect={"kind": "sqs", "queue_url": queue_url}, **gateway).provision.gateway is not None
+    with pytest.raises(ValidationError, match="gateway is for sources in S3"):
+        route(source={"url": "gs://shop/orders/"}, **gateway)
