@@ -134,6 +134,10 @@ bench-history: install ## Measure the statistics of up to 10,000 runs: seconds a
 bench-resume: install ## Measure what is sent again when a worker is killed in the middle of 1 GiB
 	$(PY) -m bench.resume $(ARGS)
 
+.PHONY: bench-verbs
+bench-verbs: install $(BENCH_STAMP) ## Measure put and get of files of 1 MB to 1.5 GB beside rclone copyto
+	$(PY) -m bench.verbs $(ARGS)
+
 .PHONY: bench-celery
 bench-celery: install ## Measure two Celery workers over one, and 1, 10 and 100 routes on Postgres (half an hour)
 	$(PY) -m bench.cluster $(ARGS)

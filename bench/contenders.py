@@ -20,7 +20,7 @@ from stack.environment import AZURITE_ACCOUNT, AZURITE_KEY, azurite_connection_s
 TOOLS = Path(__file__).parents[1] / ".venv-bench" / "bin"
 """Where `make bench` installs the rivals, in an environment of their own."""
 
-_BASE_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+BASE_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +84,19 @@ def ours(work: Work, place: Place) -> Start:
     }
     local_roots = {"SKYFERRY_LOCAL_ROOTS": f"{place.local_sources}"}
     arguments = (sys.executable, "-m", "bench.engine_case", json.dumps(case))
-    return Start(arguments=arguments, environment=_BASE_ENVIRONMENT | local_roots)
+    return Start(arguments=arguments, environment=BASE_ENVIRONMENT | local_roots)
 
 
 def rclone(work: Work, place: Place, *, transfers: int) -> Start:
     """Return the start of `rclone copy`, spared every request it can do without while still verifying."""
     source = str(place.local_sources / work.bucket) if work.source == "file" else f"source:{work.bucket}/objects"
+    destination = f"{work.destination}:destination/{place.destination_prefix}"
+    flags = ("--transfers", str(transfers), "--checkers", str(transfers), "--fast-list", "--use-server-modtime")
+    return rclone_start(("copy", source, destination, *flags), place)
+
+
+def rclone_start(arguments: tuple[str, ...], place: Place) -> Start:
+    """Return the start of an rclone command whose remotes `source`, `s3`, `az` and `gs` are the place's stores."""
     s3 = {"TYPE": "s3", "PROVIDER": "Other", "REGION": "us-east-1", "ACCESS_KEY_ID": "t", "SECRET_ACCESS_KEY": "t"}
     remotes: dict[str, dict[str, str]] = {
         # A remote of its own, or rclone would let the store copy for it.
@@ -111,15 +118,10 @@ def rclone(work: Work, place: Place, *, transfers: int) -> Start:
     configuration = {
         f"RCLONE_CONFIG_{remote}_{name}": value for remote, values in remotes.items() for name, value in values.items()
     }
-    flags = ("--transfers", str(transfers), "--checkers", str(transfers), "--fast-list", "--use-server-modtime")
     no_checks = ("--s3-no-check-bucket", "--gcs-no-check-bucket", "--azureblob-no-check-container")
     return Start(
-        arguments=(
-            str(tool("rclone")),
-            *("copy", source, f"{work.destination}:destination/{place.destination_prefix}", *flags, *no_checks),
-            *("--retries", "1", "--stats", "0"),
-        ),
-        environment=_BASE_ENVIRONMENT | configuration | {"RCLONE_CONFIG": os.devnull},
+        arguments=(str(tool("rclone")), *arguments, *no_checks, "--retries", "1", "--stats", "0"),
+        environment=BASE_ENVIRONMENT | configuration | {"RCLONE_CONFIG": os.devnull},
     )
 
 
@@ -132,7 +134,7 @@ def s5cmd(work: Work, place: Place) -> Start:
             *("--endpoint-url", place.endpoints["s3"], "--numworkers", "64"),
             *("cp", f"{place.local_sources / work.bucket}/", f"s3://destination/{place.destination_prefix}/"),
         ),
-        environment=_BASE_ENVIRONMENT | credentials,
+        environment=BASE_ENVIRONMENT | credentials,
     )
 
 
@@ -167,7 +169,7 @@ def stock(work: Work, place: Place) -> Start:
     environment |= {"STORAGE_EMULATOR_HOST": place.endpoints["gs"], "AIRFLOW_HOME": str(place.folder / "airflow")}
     return Start(
         arguments=(sys.executable, "-m", "bench.stock_case", json.dumps(case)),
-        environment=_BASE_ENVIRONMENT | environment,
+        environment=BASE_ENVIRONMENT | environment,
     )
 
 
@@ -182,7 +184,7 @@ def plain_curl(work: Work, place: Place) -> Start:
     )
     write = f"curl -sf -H Expect: -T - {place.endpoints['s3']}/destination/{place.destination_prefix}/$i"
     script = f"set -eo pipefail; for i in $(seq 0 {streams - 1}); do {{ {read} | {write}; }} & done; wait"
-    return Start(arguments=("bash", "-c", script), environment=_BASE_ENVIRONMENT)
+    return Start(arguments=("bash", "-c", script), environment=BASE_ENVIRONMENT)
 
 
 CONTENDERS: Mapping[str, Callable[[Work, Place], Start]] = {

@@ -10,6 +10,8 @@ from operators.transfer_provision import (
     DRY_RUN_PARAM,
     PROVISION,
     ROUTE_PARAM,
+    WITH_GATEWAY_PARAM,
+    WITH_LAMBDA_PARAM,
     ProvisionRouteOperator,
 )
 from route_dags.dag_settings import dag_settings, retry_settings
@@ -37,6 +39,18 @@ with DAG(
             description="Make what is missing, or remove what was made.",
         ),
         DRY_RUN_PARAM: Param(default=True, type="boolean", title="Dry run", description="Plan, and change nothing."),
+        WITH_LAMBDA_PARAM: Param(
+            default=False,
+            type="boolean",
+            title="With Lambda",
+            description="Make the route's Lambda function too; it is removed in any case.",
+        ),
+        WITH_GATEWAY_PARAM: Param(
+            default=False,
+            type="boolean",
+            title="With gateway",
+            description="Make the route's API Gateway too; it is removed in any case.",
+        ),
     },
     **dag_settings(),
 ) as dag:

@@ -59,7 +59,9 @@ class GcsCalls:
         if stored is None:
             return Answer(status=404, headers=_JSON, body=b'{"error": {"code": 404, "message": "No such object"}}')
         if request.query.get("alt") != "media":
-            return _json(_resource(bucket, stored))
+            # Google's own clients read a described object from where this says.
+            address = f"http://{request.headers['host']}/storage/v1/b/{bucket}/o/{quote(key, safe='')}?alt=media"
+            return _json(_resource(bucket, stored) | {"mediaLink": address})
         headers = {
             "Content-Type": "application/octet-stream",
             "X-Goog-Generation": "1",

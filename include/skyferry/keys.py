@@ -24,6 +24,10 @@ TEMPORARY_PREFIX = ".skyferry-"
 TEMPORARY_SUFFIX = ".part"
 """Names in local folders that begin and end so are unfinished copies of ours, invisible to listings."""
 
+PROBE_PREFIX = ".skyferry-probe-"
+"""Names that begin so, with 32 hexadecimal digits behind it, are of the doctor: no transfer takes them for objects."""
+
+_PROBE_NAME = re.compile(re.escape(PROBE_PREFIX) + "[0-9a-f]{32}")
 _STORE_NAMES: Mapping[str, str] = {
     "s3": "S3",
     "az": "Azure Blob",
@@ -41,6 +45,11 @@ _DOT_AT_END_OF_ELEMENT = re.compile(r"\.(?:/|$)")
 def is_temporary_name(name: str) -> bool:
     """Return whether a file of this name (without its folder) is an unfinished copy of ours."""
     return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+def is_probe_key(key: str) -> bool:
+    """Return whether an object of this key is one of the doctor's, which is about to be removed."""
+    return PROBE_PREFIX in key and _PROBE_NAME.fullmatch(key.rpartition("/")[2]) is not None
 
 
 def check_key(key: str, kind: str) -> None:

@@ -13,7 +13,7 @@ from skyferry.key_order import key_bytes
 from skyferry.objects import json_line
 from skyferry.records import Action, PlannedObject
 from skyferry.request import Order, TransferRequest
-from skyferry.state import StateFolder
+from skyferry.state import StateFolder, plan_folder
 
 MAX_BATCHES = 1024
 """Airflow's default `[core] max_map_length`; larger plans get larger batches."""
@@ -45,6 +45,11 @@ class Batch:
     objects: int
     size_bytes: int
     batches: int = 1
+
+    @property
+    def receipts(self) -> str:
+        """The folder of its receipts among the records of the run."""
+        return f"{plan_folder(self.plan_number)}receipts/{self.number:05d}/"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; no key is in them, so they may travel through Airflow."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from skyferry.errors import RequestError
+from skyferry.keys import is_probe_key
 from skyferry.objects import ObjectInfo
 from skyferry.selection import Selection
 
@@ -84,7 +85,7 @@ class ObjectFilter:
 
     def names(self, relative_key: str) -> bool:
         """Return whether an object of this name may count; takes time in proportion to patterns times key."""
-        return _takes(self._data, relative_key) and self.includes(relative_key)
+        return _takes(self._data, relative_key) and self.includes(relative_key) and not is_probe_key(relative_key)
 
     def includes(self, relative_key: str) -> bool:
         """Return the same by `include` and `exclude` only, for callers who have dealt with `data`."""

@@ -24,7 +24,7 @@ from skyferry.errors import (
 )
 from skyferry.evidence import Comparer
 from skyferry.key_order import key_bytes
-from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, map_key
+from skyferry.keys import CollisionDetector, check_key, folder_marker_skip, is_probe_key, map_key
 from skyferry.object_transfer import SMALL_OBJECT_BYTES, part_size_bytes
 from skyferry.objects import ObjectInfo
 from skyferry.ordered_listing import list_in_key_order
@@ -175,7 +175,8 @@ class Planner:
             return
         async for info in self._listing(self._source, self._source_prefix + self._narrowed(selection)):
             relative_key = info.key.removeprefix(self._source_prefix)
-            if selection.matches(relative_key) and self._filter.includes(relative_key):
+            is_taken = selection.matches(relative_key) and self._filter.includes(relative_key)
+            if is_taken and not is_probe_key(relative_key):
                 yield info
 
     async def _destination_listing(self, selection: Selection) -> AsyncIterator[ObjectInfo]:

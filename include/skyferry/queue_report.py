@@ -22,6 +22,7 @@ from typing import Any
 from skyferry.detect.consumption import brake_text
 from skyferry.detect.queue_route import QueueRoute
 from skyferry.queue_receipts import ReceiptChoice
+from skyferry.receipts_index.writing import Indexing
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between, total_of
 from skyferry.state import Run, StateFolder
 
@@ -31,7 +32,7 @@ RECEIPTS_FOLDER = "queue/receipts/"
 """Below it a folder for each route."""
 
 _DELETES = "queue/deletes/"
-_REPORTS = "queue/reports/"
+REPORTS_FOLDER = "queue/reports/"
 
 _NAME = re.compile(r"(?P<slot>[0-9]{5})/try-(?P<attempt>[0-9]+)\.json")
 
@@ -115,6 +116,11 @@ def receipts_folder(route_id: str) -> str:
     return f"{RECEIPTS_FOLDER}{route_id}/"
 
 
+def slot_receipts(route_id: str, slot: int) -> str:
+    """Return the folder of what one consumer left for a route, all of its attempts."""
+    return f"{receipts_folder(route_id)}{slot:05d}/"
+
+
 class QueueTotals:
     """The numbers of one run of a queue.
 
@@ -177,9 +183,10 @@ class QueueTotals:
                 totals.add(receipt)
             totals.retries_by_cause.update(choice.retries)
 
-    def report(self, run: Run) -> ConsumptionReport:
+    def report(self, run: Run, indexing: Indexing) -> ConsumptionReport:
         """Return the report of what was read."""
         brakes = [brake_text(route, self._kept[route.id]) for route in self._routes if self._kept[route.id]]
+        not_indexed = [indexing.text] if indexing.left else []
         unfinished = [_unfinished_text(slot) for slot in self._unfinished]
         totals = total_of(list(self._totals.values()))
         is_done = not (brakes or unfinished or totals.failed or totals.refused)
@@ -199,10 +206,11 @@ class QueueTotals:
             duration_seconds=seconds,
             throughput_bytes_per_second=round(totals.bytes_copied / seconds, 1) if seconds else 0.0,
             records=self._folder.url("queue/"),
-            problems=tuple([*unfinished, *brakes, *totals.problems, *self._problems][:MAX_PROBLEMS]),
+            problems=tuple([*not_indexed, *unfinished, *brakes, *totals.problems, *self._problems][:MAX_PROBLEMS]),
             by_route={route.id: self._numbers_of(route) for route in self._routes},
             messages=dict(self._messages),
             event_records=dict(self._records),
+            receipts_not_indexed=indexing.left,
             **totals.numbers(),
         )
 
@@ -218,8 +226,8 @@ class QueueTotals:
 
     async def keep(self, report: ConsumptionReport) -> None:
         """Write the report beside the receipts."""
-        count = len(await self._folder.names(_REPORTS))
-        await self._folder.write(f"{_REPORTS}{count:05d}.json", [report.to_json()])
+        count = len(await self._folder.names(REPORTS_FOLDER))
+        await self._folder.write(f"{REPORTS_FOLDER}{count:05d}.json", [report.to_json()])
 
 
 def _unfinished_text(slot: int) -> str:

@@ -24,6 +24,7 @@ from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
 from skyferry.paced_store import paced_stores
 from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
+from skyferry.receipts_index.writing import Indexing
 from skyferry.stages import open_state, prepare_destination, upload_records
 from skyferry.state import Run, StateFolder, StoreOpener
 from skyferry.urls import Location
@@ -147,6 +148,7 @@ async def report_consumption(
     state: Location,
     state_conn_id: str,
     consumers: int = 0,
+    indexing: Indexing | None = None,
 ) -> ConsumptionReport:
     """Add up what the consumers of a run did, over all routes and for each, and keep the report beside the receipts.
 
@@ -159,10 +161,11 @@ async def report_consumption(
 
     Args:
         consumers: How many consumers the run has; 0 for as many as have begun.
+        indexing: What became of the receipts in the indexes of the routes, if there are any.
     """
     async with open_state(open_store, state, state_conn_id, run) as folder:
         totals = QueueTotals(routes, folder)
         await totals.read(consumers=consumers)
-        report = totals.report(run)
+        report = totals.report(run, indexing or Indexing())
         await totals.keep(report)
         return report

@@ -34,6 +34,8 @@ class Report:
             no event had brought them. 0 for other runs.
         budget_reached: `objects`, `bytes` or `seconds` when the run ended because it had copied as much, or taken as
             long, as it may; what is left for the next run is skipped with the reason `budget`. Else empty.
+        receipts_not_indexed: Receipts that are on record, and not known to be in the route's index. They make no run
+            fail; `transfer receipts --rebuild` writes them.
     """
 
     run_id: str
@@ -65,6 +67,7 @@ class Report:
     problems: tuple[str, ...] = ()
     missed_by_events: int = 0
     budget_reached: str = ""
+    receipts_not_indexed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values, every field present."""

@@ -30,6 +30,7 @@ from skyferry.handover import Handover, Notify
 from skyferry.object_filter import ObjectFilter, parse_patterns
 from skyferry.provisioning.settings import Provision
 from skyferry.queue_groups import group_by_queue
+from skyferry.receipts_index.settings import ReceiptsIndex
 from skyferry.request import (
     CONN_ID_PATTERN,
     DEFAULT_CONN_IDS,
@@ -360,6 +361,12 @@ class Route(BaseModel):
         max_length=10,
         json_schema_extra={"expected": THEN_RULE},
     )
+    receipts_index: ReceiptsIndex | None = Field(
+        default=None,
+        title="Receipts index",
+        description="A table that receipts are written to as well, so that `transfer receipts` finds the history of an"
+        " object.",
+    )
 
     provision: Provision = Field(
         default_factory=Provision,
@@ -448,6 +455,17 @@ class Route(BaseModel):
             raise reason_error(f"bigquery_load needs a destination in GCS, and destination is {destination.url}")
         return value
 
+    @field_validator("provision", mode="after")
+    @classmethod
+    def _forwards_what_no_queue_tells(cls, value: Provision, info: ValidationInfo) -> Provision:
+        source = info.data.get("source")
+        for name in ("forwarder", "gateway"):
+            if getattr(value, name) and source is not None and parse_location(source.url).kind != "s3":
+                raise reason_error(f"{name} is for sources in S3, and source is {source.url}")
+        if value.forwarder is not None and isinstance(info.data.get("detect"), DetectQueue):
+            raise reason_error("forwarder does not go with a queue: S3 sends an event to one of them only")
+        return value
+
     @model_validator(mode="after")
     def _makes_a_request(self) -> Self:
         self._check_handover()
@@ -486,6 +504,13 @@ class Route(BaseModel):
         """Id of the queue's connection; the source's unless the route says otherwise."""
         named = self.queue.conn_id if self.queue is not None else ""
         return named or self.source.conn_id or DEFAULT_CONN_IDS["s3"]
+
+    @property
+    def index_conn_id(self) -> str:
+        """Id of the connection of the index; the destination's unless the route says otherwise."""
+        request = self.request()
+        own = request.destination_conn_id if request.destination_location.kind == "s3" else ""
+        return (self.receipts_index.conn_id if self.receipts_index else "") or own or DEFAULT_CONN_IDS["s3"]
 
     @property
     def listing_times(self) -> str | None:

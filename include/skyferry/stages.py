@@ -28,6 +28,7 @@ from skyferry.notify.notifier import NotifierOpener
 from skyferry.objects import ObjectInfo
 from skyferry.paced_store import paced_stores
 from skyferry.plan import Planner
+from skyferry.receipts_index.writing import Indexing
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import NOT_CLAIMED, OTHER
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between
@@ -339,7 +340,6 @@ async def copy_batch(
     Raises:
         TransferError: The batch as a whole could not be worked on (a bucket is gone, the records cannot be read).
     """
-    receipts = f"{plan_folder(batch.plan_number)}receipts/{batch.number:05d}/"
     open_store = paced_stores(open_store, request, share=1 / batch.batches)
     async with (
         open_state(open_store, state, state_conn_id, run) as records,
@@ -352,7 +352,7 @@ async def copy_batch(
             destination,
             options=_copy_options(request),
             state=records,
-            records=f"{receipts}try-{attempt:02d}",
+            records=f"{batch.receipts}try-{attempt:02d}",
             attempt=attempt,
             notifier=notifier,
             release=handover.release(request.source_location),
@@ -361,7 +361,7 @@ async def copy_batch(
             uploads=upload_records(records, run, request),
         )
         return await copier.copy_all(
-            await _planned_objects(records, batch), done=await last_receipts(records, receipts)
+            await _planned_objects(records, batch), done=await last_receipts(records, batch.receipts)
         )
 
 
@@ -429,6 +429,7 @@ async def report_transfer(
     state: Location,
     state_conn_id: str,
     is_reconciliation: bool = False,
+    indexing: Indexing | None = None,
 ) -> Report:
     """Add up the newest plan and its receipts, and keep the report beside them.
 
@@ -436,14 +437,19 @@ async def report_transfer(
 
     Args:
         is_reconciliation: A queue tells of the source's objects, so what was copied is what no event had brought.
+        indexing: What became of the receipts in the route's index, if it has one.
     """
+    indexing = indexing or Indexing()
     async with open_state(paced_stores(open_store, request), state, state_conn_id, run) as records:
         number, _ = await records.plan_numbers()
         plan = await records.read(f"{plan_folder(number)}plan.json") if number else []
         totals = Totals(deletes_sources=not request.keep_source)
+        if indexing.left:
+            totals.add_problem(indexing.text)
         if plan:
             await _add_receipts(totals, records, number, plan[0])
         report = _make_report(request, run, totals, plan[0] if plan else None, records.url(plan_folder(number)))
+        report = replace(report, receipts_not_indexed=indexing.left)
         if is_reconciliation:
             report = replace(report, missed_by_events=report.objects_copied)
         if plan:

@@ -43,6 +43,7 @@ class GcsAccess:
     Attributes:
         credentials: What the connection signs in with.
         endpoint: Where Cloud Storage is, without a `/` at its end.
+        project_id: The project, where the connection or its key names one.
     """
 
     def __init__(self, connection: Connection, *, max_objects_in_flight: int) -> None:
@@ -51,7 +52,7 @@ class GcsAccess:
         if not _has_credentials(extra):
             raise no_credentials_error(conn_id, give="a key file, a key JSON or a credential configuration file")
         try:
-            self.credentials, self._project_id = GoogleBaseHook(gcp_conn_id=conn_id).get_credentials_and_project_id()
+            self.credentials, self.project_id = GoogleBaseHook(gcp_conn_id=conn_id).get_credentials_and_project_id()
         except (GoogleAuthError, AirflowException, ValueError, KeyError, OSError) as error:
             # The texts of the parsers may repeat the key.
             raise ConnectionConfigError(
@@ -66,7 +67,7 @@ class GcsAccess:
     async def open(self, bucket: str) -> AsyncIterator[Store]:
         """Yield the bucket as a store; nothing is requested of Google yet."""
         async with open_line(self.endpoint, max_requests=self._max_objects_in_flight) as line:
-            yield GcsStore(line, self._token, bucket, endpoint=self.endpoint, project_id=self._project_id)
+            yield GcsStore(line, self._token, bucket, endpoint=self.endpoint, project_id=self.project_id)
 
 
 class AccessTokens:

@@ -1,4 +1,4 @@
-"""Calls to AWS that provisioning makes: clients of a connection, and what their errors mean."""
+"""Synchronous calls to AWS, of provisioning and of the index of receipts: clients of a connection, what errors mean."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from airflow_bridge.instance_metadata import uses_instance_metadata
@@ -26,7 +27,12 @@ _DENIED = frozenset(
         "SignatureDoesNotMatch", "UnauthorizedOperation", "UnrecognizedClientException",
     }
 )  # fmt: skip
-_THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests"})
+_THROTTLED = frozenset(
+    {
+        "SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
+        "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+    }
+)  # fmt: skip
 _NOT_OFFERED = frozenset({"NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "XNotImplemented"})
 _NOT_OFFERED_STATUSES = (405, 501)
 
@@ -38,29 +44,44 @@ class NotOfferedError(PermanentError):
 class AwsAccount:
     """What one connection reaches on AWS, or on an endpoint that speaks like it.
 
+    Args:
+        region: In place of the connection's; empty for that.
+        settings: Come before those of the connection.
+
     Raises:
         ConnectionConfigError: The connection does not exist, or is of the wrong type.
     """
 
-    def __init__(self, conn_id: str, *, named_by: str) -> None:
+    def __init__(self, conn_id: str, *, named_by: str, region: str = "", settings: Config | None = None) -> None:
         connection = find_connection_of_type(conn_id, expected="aws", named_by=named_by, known=())
         if not uses_instance_metadata(connection.extra_dejson):
             # As `AwsClients`: the one switch that also reaches the session inside the hook.
             os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         self.conn_id = conn_id
+        self._region = region
+        self._settings = settings
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
         """Return the client of a service, as `s3`."""
         if service not in self._clients:
             try:
-                self._clients[service] = AwsGenericHook(aws_conn_id=self.conn_id, client_type=service).get_conn()
+                self._clients[service] = self._hook(service).get_conn()
             except (BotoCoreError, ClientError, ValueError) as error:
                 raise ConnectionConfigError(
                     f'connection "{self.conn_id}" gives no client for {service}: {type(error).__name__}: {error}',
                     hint="check its credentials, role, region and extra in Airflow (Admin > Connections)",
                 ) from error
         return self._clients[service]
+
+    def _hook(self, service: str) -> AwsGenericHook[Any]:
+        names: dict[str, Any] = {
+            "aws_conn_id": self.conn_id,
+            "client_type": service,
+            "region_name": self._region or None,
+        }
+        hook: AwsGenericHook[Any] = AwsGenericHook(**names)
+        return AwsGenericHook(**names, config=hook.config.merge(self._settings)) if self._settings else hook
 
     @property
     def region(self) -> str:

@@ -1,4 +1,4 @@
-"""How a bucket's events reach the queue of a route: a notification of the bucket, straight or through an SNS topic."""
+"""How a bucket's events reach a route: its notification, straight to a queue or a function, or through an SNS topic."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from airflow_bridge.provision_record import CreationRecord
 from skyferry.errors import PermanentError
 from skyferry.provisioning.route_needs import MARK_TAG
 from skyferry.provisioning.shared_documents import (
+    target_of,
     with_notification,
     with_statement,
     without_notification,
@@ -48,8 +49,8 @@ class BucketNotification:
         self._seen = self._found()
         if with_notification(self._seen, self._rule, bucket=self._bucket) is None:
             return Step(thing=self.name, doing=Doing.KEEP, why="the events are sent")
-        target = self._rule.get("TopicArn") or self._rule.get("QueueArn")
-        return Step(thing=self.name, doing=Doing.CREATE, why=f"nothing sends the route's events to {target}")
+        why = f"nothing sends the route's events to {target_of(self._rule)}"
+        return Step(thing=self.name, doing=Doing.CREATE, why=why)
 
     def provide(self) -> str:
         """Put the rule beside those that are there."""
@@ -97,7 +98,7 @@ class BucketNotification:
         ask(
             self._client.put_bucket_notification_configuration,
             f"writing the notifications of s3://{self._bucket}/",
-            needs="s3:PutBucketNotification, and that the queue's policy lets the bucket send",
+            needs="s3:PutBucketNotification, and that the policy of what it sends to allows it",
             Bucket=self._bucket,
             NotificationConfiguration=document,
         )

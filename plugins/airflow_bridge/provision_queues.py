@@ -7,14 +7,11 @@ from typing import Any
 
 from airflow_bridge.provision_calls import AwsAccount, ask, ask_if_there
 from skyferry.errors import RequestError
-from skyferry.provisioning.route_needs import MARK_TAG, QueueNeed
+from skyferry.provisioning.route_needs import DEAD_LETTER_SECONDS, MARK_TAG, QueueNeed
 from skyferry.provisioning.shared_documents import with_statement, without_statement
 from skyferry.provisioning.surroundings_plan import Doing, Step
 
 _MISSING = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "NonExistentQueue")
-_RETENTION_SECONDS = 14 * 24 * 3600
-"""What SQS keeps messages for at most: somebody has to look at a dead-letter queue."""
-
 _COUNTS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -145,7 +142,7 @@ class DeadLetterQueue:
 
     def provide(self) -> str:
         """Create it."""
-        self._own.create({"MessageRetentionPeriod": str(_RETENTION_SECONDS)}, route_id=self._route_id)
+        self._own.create({"MessageRetentionPeriod": str(DEAD_LETTER_SECONDS)}, route_id=self._route_id)
         return ""
 
     def plan_removal(self) -> Step:
@@ -231,6 +228,8 @@ class RouteQueue:
 
     def _wanted(self) -> dict[str, str]:
         wanted = {}
+        if self._need.kept_seconds:
+            wanted["MessageRetentionPeriod"] = str(self._need.kept_seconds)
         if self._need.hidden_seconds:
             wanted["VisibilityTimeout"] = str(self._need.hidden_seconds)
         if self._dead_letters is not None:

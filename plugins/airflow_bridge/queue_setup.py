@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_bridge.index_upkeep import IndexUse, index_use
 from airflow_bridge.state_location import state_use
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse
@@ -28,6 +29,7 @@ class QueueSetup:
 
     Attributes:
         places: Source and destination of each route, in their order.
+        indexes: Of those routes that have one.
     """
 
     routes: tuple[QueueRoute, ...]
@@ -35,6 +37,7 @@ class QueueSetup:
     places: tuple[tuple[StoreUse, StoreUse], ...]
     state: StoreUse
     known_connections: tuple[str, ...]
+    indexes: tuple[IndexUse, ...] = ()
 
     @property
     def source_conn_id(self) -> str:
@@ -70,6 +73,7 @@ def queue_setup_from_run(dag_run: DagRunProtocol, *, route_ids: Sequence[str], q
         ),
         state=state_use(defaults),
         known_connections=(*defaults.connections, *(use.conn_id for own in uses for use in own)),
+        indexes=tuple(use for use in (index_use(route, route.request()) for route in routes) if use is not None),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_bridge.index_upkeep import IndexUse, index_use
 from airflow_bridge.state_location import state_use
 from airflow_bridge.store_opener import PreparedStores
 from airflow_bridge.transfer_connections import StoreUse, check_connection_allowed
@@ -33,6 +34,7 @@ class TransferSetup:
 
     Attributes:
         is_reconciliation: A queue feeds the route, and this run lists the route's own source.
+        index: Where the route has its receipts too.
     """
 
     request: TransferRequest
@@ -43,6 +45,7 @@ class TransferSetup:
     known_connections: tuple[str, ...]
     is_reconciliation: bool = False
     handover: Handover = NO_HANDOVER
+    index: IndexUse | None = None
 
     @property
     def records_url(self) -> str:
@@ -107,6 +110,7 @@ def setup_from_run(
         state=state_use(defaults),
         known_connections=(*defaults.connections, *(use.conn_id for use in route_uses)),
         handover=handover,
+        index=index_use(route, request),
         is_reconciliation=route is not None and route.queue is not None and request.source == route.source.url,
     )
 

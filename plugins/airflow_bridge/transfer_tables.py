@@ -88,6 +88,8 @@ def report_lines(report: Report) -> list[str]:
     ]
     if report.missed_by_events:
         rows.append(("missed by events", f"{report.missed_by_events:,}"))
+    if report.receipts_not_indexed:
+        rows.append(("receipts not indexed", f"{report.receipts_not_indexed:,}"))
     problems = [f"problem: {printable(problem)}" for problem in report.problems]
     return [printable(report.headline), *_lines(_two_columns(rows)), *problems]
 

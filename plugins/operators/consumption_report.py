@@ -44,10 +44,14 @@ class ReportConsumptionOperator(TransferStageOperator):
         self.consumers = consumers
 
     def run_stage(self, context: Context) -> dict[str, Any]:
+        from skyferry.queue_report import receipts_folder
         from skyferry.queue_stages import report_consumption
 
         setup = queue_setup_from_run(context["dag_run"], route_ids=self.route_ids, queue_url=self.queue_url)
         stores = setup.prepare_stores()
+        # Before the report, so that it tells what consumers that died, or met a table that was down, left undone.
+        indexes = [use.of(receipts_folder(use.place.route)) for use in setup.indexes]
+        indexing = self.keep_indexes(indexes, setup, stores)
         coroutine = report_consumption(
             setup.routes,
             run=setup.run,
@@ -55,6 +59,7 @@ class ReportConsumptionOperator(TransferStageOperator):
             state=setup.state.location,
             state_conn_id=setup.state.conn_id,
             consumers=self.consumers,
+            indexing=indexing,
         )
         report = self.run_coroutine(coroutine)
         self._remember(setup, stores, report)

@@ -55,6 +55,7 @@ class ConsumeQueueOperator(TransferStageOperator):
     def run_stage(self, context: Context) -> dict[str, Any]:
         from airflow_bridge.sqs_access import SqsAccess
         from skyferry.detect.consumption import options_from
+        from skyferry.queue_report import slot_receipts
         from skyferry.queue_stages import consume_queue
 
         setup = queue_setup_from_run(context["dag_run"], route_ids=self.route_ids, queue_url=self.queue_url)
@@ -74,6 +75,8 @@ class ConsumeQueueOperator(TransferStageOperator):
             consumers=self.consumers,
         )
         result = self.run_coroutine(coroutine)
+        own = [use.of(slot_receipts(use.place.route, self.slot)) for use in setup.indexes]
+        self.keep_indexes(own, setup, stores)
         for problem in result.problems:
             self.log.warning("%s", problem)
         self.log.info(

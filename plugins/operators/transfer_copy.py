@@ -58,6 +58,8 @@ class CopyBatchOperator(TransferStageOperator):
         finally:
             self._remember(transfer, stores, tally)
         self.log.info("%s: %s, %d bytes copied", batch.name, counts_text(result.counts), result.bytes_copied)
+        if transfer.index is not None:
+            self.keep_indexes([transfer.index.of(batch.receipts)], transfer, stores)
         result.raise_if_failed()
         return {**result.counts, "bytes_copied": result.bytes_copied}
 

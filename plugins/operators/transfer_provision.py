@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ROUTE_PARAM = "id"
 ACTION_PARAM = "action"
 DRY_RUN_PARAM = "dry_run"
+WITH_LAMBDA_PARAM = "with_lambda"
+WITH_GATEWAY_PARAM = "with_gateway"
 PROVISION = "provision"
 DEPROVISION = "deprovision"
 
@@ -56,7 +58,13 @@ def _settled(params: Mapping[str, Any]) -> Surroundings:
 
     route_id, action, dry_run = str(params[ROUTE_PARAM]), str(params[ACTION_PARAM]), bool(params[DRY_RUN_PARAM])
     try:
-        return settle_route(route_id, removes=action == DEPROVISION, dry_run=dry_run)
+        return settle_route(
+            route_id,
+            removes=action == DEPROVISION,
+            dry_run=dry_run,
+            with_lambda=bool(params.get(WITH_LAMBDA_PARAM)),
+            with_gateway=bool(params.get(WITH_GATEWAY_PARAM)),
+        )
     except TransferError as error:
         text = f"the plan could not be made, and nothing was changed: {error}"
         return Surroundings(route=route_id, action=action, dry_run=dry_run, state="failed", steps=(), problem=text)

@@ -59,6 +59,8 @@ class ReportTransferOperator(TransferStageOperator):
         from skyferry.stages import report_transfer
 
         stores = transfer.prepare_stores()
+        # Before the report, so that it tells what batches that died, or met a table that was down, left undone.
+        indexing = self.keep_indexes([transfer.index] if transfer.index else [], transfer, stores)
         coroutine = report_transfer(
             transfer.request,
             run=transfer.run,
@@ -66,6 +68,7 @@ class ReportTransferOperator(TransferStageOperator):
             state=transfer.state.location,
             state_conn_id=transfer.state.conn_id,
             is_reconciliation=transfer.is_reconciliation,
+            indexing=indexing,
         )
         report = self.run_coroutine(coroutine)
         if not is_planned:

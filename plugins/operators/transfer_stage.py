@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator, get_current_context
 
+from airflow_bridge.index_upkeep import keep_indexes
 from airflow_bridge.stage_failure import failing_plainly
 from airflow_bridge.stage_runner import StageRunner
 from airflow_bridge.transfer_lineage import Flow, flow_of, lineage_of
@@ -18,8 +19,12 @@ from skyferry.errors import TransferError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_bridge.index_upkeep import IndexUse
+    from airflow_bridge.queue_setup import QueueSetup
+    from airflow_bridge.store_opener import PreparedStores
     from airflow_bridge.transfer_lineage import Lineage
     from skyferry.lineage import TransferFacet
+    from skyferry.receipts_index.writing import Indexing
 
 PLAN_TASK_ID = "plan"
 COPY_TASK_ID = "copy"
@@ -77,6 +82,15 @@ class TransferStageOperator(BaseOperator):
         """Return the request the plan left; None when the plan did not get that far."""
         pinned: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=PLAN_TASK_ID, key=REQUEST_KEY)
         return pinned
+
+    def keep_indexes(
+        self, uses: Sequence[IndexUse], setup: TransferSetup | QueueSetup, stores: PreparedStores
+    ) -> Indexing:
+        """Write receipts that are on record to the indexes of the run's routes, as far as those take them."""
+        done = keep_indexes(uses, setup, stores, self.run_coroutine)
+        if done.left:
+            self.log.warning("%s", done.text)
+        return done
 
     def remember_lineage(self, flows: Sequence[Flow], facet: TransferFacet | None = None) -> None:
         """Keep what this stage reads and writes, for the moment the OpenLineage provider asks."""

@@ -17,11 +17,12 @@ from skyferry.errors import (
     TransferError,
 )
 from skyferry.objects import ObjectInfo, ObjectMetadata
-from skyferry.stores import s3_copy
+from skyferry.stores import local_moves, local_rename, s3_copy
 from skyferry.stores.base import Store
+from skyferry.stores.local import LocalStore
 from tests.contract.conftest import Subject
 from tests.contract.test_store_contract import HOSTILE_KEYS, REMOTE_HOSTILE_KEYS
-from tests.faults.proxy import Response, answer, refuse
+from tests.faults.proxy import Forward, Response, answer, refuse
 
 METADATA = ObjectMetadata(
     content_type="text/csv; charset=utf-8",
@@ -178,6 +179,45 @@ async def test_a_version_that_is_written_in_between_stays(remote: Subject) -> No
     assert await subject.content("old") == b"newer"
 
 
+@pytest.mark.parametrize("remote", ["s3", "az"], indirect=True)
+async def test_a_version_that_is_written_right_before_the_copy_is_not_taken_for_the_listed_one(
+    remote: Subject,
+) -> None:
+    assert remote.proxy is not None
+    info = (await remote.put("old", b"body")).info
+
+    async def overwrite_first(request: object, forward: Forward) -> Response:
+        await remote.put("old", b"newer", replaces=info)
+        return await forward(request)  # type: ignore[arg-type]
+
+    remote.proxy.inject(overwrite_first, method="PUT", target_contains="/new", times=1)
+    with pytest.raises(SourceChangedError, match="old"):
+        await _rename(remote, info, "new")
+    assert await remote.keys() == ["old"]
+    assert await remote.content("old") == b"newer"
+
+
+async def test_a_local_file_that_takes_the_place_of_the_listed_one_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path)
+    (tmp_path / "old").write_bytes(b"body")
+    info = await store.stat("old")
+    assert info is not None
+
+    def move_after_another_came(*names: object) -> None:
+        if (tmp_path / "old").exists():
+            (tmp_path / "old").unlink()
+            (tmp_path / "old").write_bytes(b"newer")
+        local_moves.move(*names)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(local_rename, "move", move_after_another_came)
+    with pytest.raises(SourceChangedError, match="left where it is"):
+        await store.rename_object(info, "new", replaces=None)
+    assert [entry.key async for entry in store.list_level()] == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"newer"
+
+
 async def test_a_copy_that_is_another_one_is_removed_and_the_original_kept(s3: Subject) -> None:
     assert s3.proxy is not None
     info = (await s3.put("old", b"body")).info
@@ -280,8 +320,6 @@ async def test_google_moves_in_one_request(gs: Subject) -> None:
 
 
 async def test_a_local_file_is_never_renamed_through_a_link(tmp_path: Path) -> None:
-    from skyferry.stores.local import LocalStore
-
     (tmp_path / "root").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "root" / "old").write_bytes(b"body")

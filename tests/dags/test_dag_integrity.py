@@ -39,7 +39,7 @@ print(json.dumps({"cpu_seconds": cpu_seconds, "dags": sorted(bag.dags), "new": s
 """
 
 
-ALWAYS = ("audit", "maintenance", "provision")
+ALWAYS = ("audit", "doctor", "maintenance", "provision")
 """The DAGs that are there whatever the routes are, beside `transfer`."""
 
 
@@ -149,6 +149,7 @@ def test_a_worker_builds_only_the_dag_it_runs(tmp_path):
     config = write_routes(tmp_path / "config", ["one", "two"])
     assert parse_in_a_fresh_process(config, "transfer__two")["dags"] == [
         "audit",
+        "doctor",
         "maintenance",
         "provision",
         "transfer",
@@ -304,12 +305,14 @@ def test_a_worker_builds_only_the_queue_it_consumes(tmp_path):
     assert parse_in_a_fresh_process(config, "consume__orders")["dags"] == [
         "audit",
         "consume__orders",
+        "doctor",
         "maintenance",
         "provision",
         "transfer",
     ]
     assert parse_in_a_fresh_process(config, "transfer__a")["dags"] == [
         "audit",
+        "doctor",
         "maintenance",
         "provision",
         "transfer",

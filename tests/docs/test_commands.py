@@ -35,7 +35,7 @@ SAYS = {
 }
 """What the nth `airflow dags test` of a page must end with."""
 
-NEED_AIRFLOW = {"docs/guide/command-line.md", "docs/guide/provisioning.md"}
+NEED_AIRFLOW = {"docs/guide/command-line.md", "docs/guide/doctor.md", "docs/guide/provisioning.md"}
 """Their commands talk to a running Airflow."""
 
 PAGES_WITH_COMMANDS = [one for one in pages() if any(block.language == "bash" for block in one.blocks)]

@@ -224,6 +224,16 @@ def test_what_a_route_needs_is_planned_made_and_left(transfer: Transfer, airflow
     removed = transfer("deprovision", "--id", "orders")
     assert removed.returncode == 0, removed.stderr
     assert "folders are never removed" in removed.stdout
+    well = transfer("doctor", "--id", "orders")
+    assert well.returncode == 0, well.stderr
+    folder = f"file://{airflow_services.exchange}/lake/"
+    assert re.search(rf"^ *ok +destination {folder} +writing in the folder", well.stdout, re.MULTILINE)
+    found = document(transfer("doctor", "--id", "orders", "--json"), "transfer doctor")
+    assert {one["state"] for one in found["findings"]} == {"ok"}
+    rings = document(transfer("provision", "--id", "orders", "--with-lambda", "--json"), "transfer provision")
+    assert 'route "orders" says nothing about a Lambda function' in rings["problem"]
+    guarded = document(transfer("provision", "--id", "orders", "--with-gateway", "--json"), "transfer provision")
+    assert 'route "orders" says nothing about an API Gateway' in guarded["problem"]
     unknown = transfer("provision", "--id", "ordres", "--json")
     assert unknown.returncode == 1
     found = document(unknown, "transfer provision")

@@ -4,93 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import boto3
-import httpx
 import pytest
 
-from airflow_bridge.stage_runner import StageRunner
-from airflow_bridge.store_opener import PreparedStores
-from airflow_bridge.transfer_connections import StoreUse
-from airflow_bridge.transfer_setup import uses_of
 from skyferry import attempts
 from skyferry.errors import TransferError
-from skyferry.provisioning.access_rights import rights_of
-from skyferry.provisioning.route_needs import route_needs
-from skyferry.report import Report
 from skyferry.routes import Route
-from skyferry.stages import Run, copy_batch, plan_transfer, report_transfer
-from skyferry.urls import parse_location
 from stack.components import component
-from stack.running import Endpoint, running
-
-STATE = "s3://platform-state/skyferry/"
-ROUTE = {
-    "id": "orders",
-    "source": {"url": "s3://shop/orders/", "conn_id": "aws_shop"},
-    "destination": {"url": "s3://lake/raw/", "conn_id": "aws_shop"},
-    "copy": {"keep_source": False},
-}
-NOT_IN_MOTO = {
-    "s3:HeadBucket",
-}
-"""AWS asks for s3:ListBucket where moto asks for this."""
-
-IDLE = {
-    # For sources with versions, which this one has not.
-    "s3:GetObjectVersion", "s3:GetObjectVersionTagging",
-    # For objects with tags: moto takes tags that come with an object without asking for a right.
-    "s3:PutObjectTagging",
-    # For a large object that is interrupted.
-    "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
-    # For a copy that turned out wrong, and the records of large uploads.
-    "s3:DeleteObject",
-}  # fmt: skip
-"""Actions that a move of three small objects does not need, by place: see `needed`."""
-
-
-@dataclass
-class Guarded:
-    """moto with IAM enforced while the transfer runs."""
-
-    endpoint: str
-    keys: dict[str, str]
-
-    def enforce(self, *, on: bool) -> None:
-        httpx.post(
-            f"{self.endpoint}/moto-api/reset-auth", content="0" if on else "inf", headers={"Content-Type": "text/plain"}
-        ).raise_for_status()
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
-
-    def allow(self, policy: dict[str, Any]) -> None:
-        self.client("iam").put_user_policy(UserName="mover", PolicyName="route", PolicyDocument=json.dumps(policy))
+from stack.running import running
+from tests.plugins.guarded_aws import ROUTE, Guarded, furnished, move, needed, policy_of
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     with running(component("moto"), tmp_path_factory.mktemp("guarded")) as moto:
         yield furnished(moto)
-
-
-def furnished(moto: Endpoint) -> Guarded:
-    found = Guarded(moto.url, {})
-    iam, s3 = found.client("iam"), found.client("s3")
-    for bucket in ("shop", "lake", "platform-state"):
-        s3.create_bucket(Bucket=bucket)
-    iam.create_user(UserName="mover")
-    key = iam.create_access_key(UserName="mover")["AccessKey"]
-    found.keys = {"login": key["AccessKeyId"], "password": key["SecretAccessKey"]}
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -100,67 +29,12 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch, guarded: Guarded) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_SHOP", json.dumps({"conn_type": "aws", **guarded.keys, "extra": extra}))
 
 
-def policy_of(route: Route) -> dict[str, Any]:
-    needs = route_needs(route, state=parse_location(STATE), state_conn_id="aws_shop")
-    (found,) = rights_of(needs)
-    policy = json.loads(json.dumps(found.document))
-    for statement in policy["Statement"]:
-        if "s3:ListBucket" in statement["Action"]:
-            statement["Action"] += sorted(NOT_IN_MOTO)
-    return policy
-
-
-def move(guarded: Guarded, policy: dict[str, Any], run_id: str) -> Report:
-    """Move three objects, one of them tagged, with these rights and no others."""
-    route, s3 = Route.model_validate(ROUTE), guarded.client("s3")
-    for one in s3.list_objects_v2(Bucket="lake").get("Contents", []):
-        s3.delete_object(Bucket="lake", Key=one["Key"])
-    for number in range(3):
-        s3.put_object(Bucket="shop", Key=f"orders/{number}.csv", Body=b"1", Tagging="a=b" if number else "")
-    guarded.allow(policy)
-    state = StoreUse(what="state", location=parse_location(STATE), conn_id="aws_shop")
-    stores = PreparedStores((*uses_of(route.request()), state), known_connections=(), max_objects_in_flight=4)
-    arguments: dict[str, Any] = {
-        "request": route.request(),
-        "run": Run(dag_id="transfer__orders", run_id=run_id, route="orders", started_at="2026-01-01T00:00:00+00:00"),
-        "open_store": stores,
-        "state": state.location,
-        "state_conn_id": state.conn_id,
-    }
-
-    async def run() -> Report:
-        plan = await plan_transfer(**arguments)
-        for batch in plan.batches:
-            await copy_batch(batch, attempt=1, **arguments)
-        return await report_transfer(**arguments)
-
-    guarded.enforce(on=True)
-    try:
-        return StageRunner().run(run())
-    finally:
-        guarded.enforce(on=False)
-
-
 def test_exactly_the_policy_is_enough_for_a_whole_move(guarded: Guarded) -> None:
     report = move(guarded, policy_of(Route.model_validate(ROUTE)), "whole")
     report.raise_if_incomplete()
     assert (report.state, report.objects_copied, report.objects_deleted_at_source) == ("success", 3, 3)
     kept = guarded.client("s3").list_objects_v2(Bucket="lake", Prefix="raw/")["Contents"]
     assert [one["Key"] for one in kept] == ["raw/0.csv", "raw/1.csv", "raw/2.csv"]
-
-
-def needed() -> list[tuple[str, str]]:
-    """Each action of each statement that a move of small objects takes."""
-    pairs = [
-        (statement["Sid"], action)
-        for statement in policy_of(Route.model_validate(ROUTE))["Statement"]
-        for action in statement["Action"]
-    ]
-    return [
-        (sid, action)
-        for sid, action in pairs
-        if action not in IDLE | NOT_IN_MOTO or (sid, action) == ("ObjectsSource", "s3:DeleteObject")
-    ]
 
 
 @pytest.mark.parametrize(("sid", "action"), needed())

@@ -15,6 +15,7 @@ import pytest
 from skyferry.keys import refusal
 from tests.airflow_home import PROJECT
 from tests.e2e.buckets import Bucket
+from tests.faults.proxy import answer
 from tests.storage.conftest import Fronts
 
 Transfer = Callable[..., Any]
@@ -54,6 +55,46 @@ def test_ls_recursive_and_globs(filled: Bucket, transfer: Transfer) -> None:
     assert names(transfer("ls", filled.url, "-r", "--json")) == sorted(FILES)
     assert names(transfer("ls", f"{filled.url}orders*", "--json")) == ["orders-old/", "orders/"]
     assert names(transfer("find", f"{filled.url}**/*.csv", "--json")) == ["orders/2026/june.csv", "orders/may.csv"]
+
+
+def test_ls_of_a_kind_alone_lists_the_buckets(
+    remote: Bucket, new_bucket: Callable[..., Bucket], transfer: Transfer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_bridge import listed_buckets
+
+    monkeypatch.setattr(listed_buckets, "_PAGE_BUCKETS", 1)
+    kind = remote.url.partition("/")[0]
+    other = new_bucket(kind.removesuffix(":"))
+    done = transfer("ls", f"{kind}//")
+    assert done.returncode == 0, done.stderr
+    found = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert {bucket.url.removeprefix(f"{kind}//") for bucket in (remote, other)} <= set(found)
+    assert len(found) == len(set(found))
+    assert done.stderr == f"{len(found)} buckets\n"
+    entries = transfer("ls", f"{kind}//", "--json").json["entries"]
+    assert {(remote.url, True, None), (other.url, True, None)} <= {
+        (entry["url"], entry["is_folder"], entry["size_bytes"]) for entry in entries
+    }
+
+
+def test_buckets_that_must_not_be_listed_are_named_with_the_right_it_takes(
+    remote: Bucket, transfer: Transfer, fronts: Fronts
+) -> None:
+    kind = remote.url.partition("/")[0]
+    fronts.proxies[kind.removesuffix(":")].inject(answer(403))
+    done = transfer("ls", f"{kind}//")
+    assert (done.returncode, done.stdout) == (2, "")
+    needs = {"s3:": "s3:ListAllMyBuckets", "az:": "account SAS", "gs:": "storage.buckets.list"}
+    assert f"listing the {'containers' if kind == 'az:' else 'buckets'} of {kind}//" in done.stderr
+    assert needs[kind] in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_connection_that_is_missing_lists_no_buckets(transfer: Transfer) -> None:
+    for kind in ("s3", "az", "gs"):
+        done = transfer("ls", f"{kind}://", "--conn", "nowhere")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert 'there is no Airflow connection "nowhere"' in done.stderr
 
 
 def test_ls_tells_sizes_exactly_to_programs(filled: Bucket, transfer: Transfer) -> None:

@@ -17,10 +17,12 @@ from skyferry.cli.audit import audit
 from skyferry.cli.clean import clean
 from skyferry.cli.control import cancel, retry
 from skyferry.cli.demo_files import demo_files
+from skyferry.cli.doctor import doctor
 from skyferry.cli.output import say
 from skyferry.cli.presigning_verb import presign
 from skyferry.cli.provision import deprovision, policy, provision
 from skyferry.cli.reading_verbs import cat, du, find, ls, stat
+from skyferry.cli.receipts import receipts
 from skyferry.cli.removing_verbs import mb, mkdir, rb, rm
 from skyferry.cli.renaming_verb import rename
 from skyferry.cli.request_options import takes_request
@@ -56,7 +58,9 @@ app.command(epilog="Example: transfer audit manual__2026-11-21 --readback")(audi
 app.command(epilog="Example: transfer clean --older-than 3d --dry-run")(clean)
 app.command(epilog="Example: transfer provision --id orders_as_they_come --dry-run")(provision)
 app.command(epilog="Example: transfer deprovision --id orders_as_they_come --dry-run")(deprovision)
+app.command(epilog="Example: transfer doctor --id orders_as_they_come")(doctor)
 app.command(epilog="Example: transfer policy --id orders_to_lake")(policy)
+app.command(epilog="Example: transfer receipts --id orders_to_lake --key-begins-with 2026/may --since 30d")(receipts)
 
 app.command(epilog="Example: transfer ls s3://shop-exports/orders/")(ls)
 app.command(epilog="Example: transfer stat s3://shop-exports/orders/2026/may.csv")(stat)

@@ -19,6 +19,7 @@ from skyferry.cli.storage_documents import (
     SentDocument,
     UsageDocument,
 )
+from skyferry.doctor.findings import Diagnosis
 from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
@@ -131,6 +132,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer clean": Cleanup,
     "transfer provision": Surroundings,
     "transfer deprovision": Surroundings,
+    "transfer doctor": Diagnosis,
     "transfer policy": PolicyDocument,
     "transfer ls": ListingDocument,
     "transfer find": ListingDocument,

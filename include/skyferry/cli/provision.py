@@ -23,13 +23,31 @@ RouteOption = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 
 
-def provision(route: RouteOption, *, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+def provision(
+    route: RouteOption,
+    *,
+    with_lambda: Annotated[
+        bool, typer.Option("--with-lambda", help="Make the Lambda function of provision.forwarder, too.")
+    ] = False,
+    with_gateway: Annotated[
+        bool, typer.Option("--with-gateway", help="Make the API Gateway of provision.gateway, too.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
     """Make what a route needs and is missing: buckets, containers, queues, notifications.
 
     What others have is left as it is; running it again changes nothing. It runs in Airflow, as the DAG "provision",
     with the connections of the route. Exits with 1 if something could not be made.
     """
-    _settle(route, removes=False, dry_run=dry_run, as_json=as_json)
+    _settle(
+        route,
+        removes=False,
+        dry_run=dry_run,
+        as_json=as_json,
+        with_lambda=with_lambda,
+        with_gateway=with_gateway,
+    )
 
 
 def deprovision(route: RouteOption, *, dry_run: DryRun = False, as_json: AsJson = False) -> None:
@@ -50,10 +68,12 @@ def policy(
 ) -> None:
     """Show the least rights that the connections of a route need, as JSON; asks nobody.
 
-    For AWS an IAM policy, for Azure role assignments and the letters of a SAS, for Google Cloud roles and permissions.
+    For AWS an IAM policy, for Azure role assignments and the letters of a SAS, for Google Cloud roles and permissions;
+    with provision.forwarder also what the role of the Lambda function needs.
     """
     from skyferry.defaults import load_defaults
     from skyferry.provisioning.access_rights import rights_of
+    from skyferry.provisioning.forwarder_need import ForwarderNeed, role_rights
     from skyferry.provisioning.route_needs import route_needs
     from skyferry.request import DEFAULT_CONN_IDS
     from skyferry.routes import find_route
@@ -62,15 +82,20 @@ def policy(
     defaults = load_defaults()
     state = parse_location(os.environ.get(STATE_URL_VARIABLE) or defaults.state_url or _NOWHERE, what="state_url")
     conn_id = defaults.state_conn_id or DEFAULT_CONN_IDS[state.kind]
-    needs = route_needs(find_route(route), state=state, state_conn_id=conn_id)
-    write_json({"route": route, "connections": [rights.to_json() for rights in rights_of(needs, region=region)]})
+    found = find_route(route)
+    needs = route_needs(found, state=state, state_conn_id=conn_id)
+    shown: dict[str, Any] = {"connections": [rights.to_json() for rights in rights_of(needs, region=region)]}
+    if found.provision.forwarder is not None:
+        need = ForwarderNeed(route_id=route, settings=found.provision.forwarder, region=region or "*")
+        shown["forwarder"] = role_rights(need)
+    write_json({"route": route, **shown})
 
 
-def _settle(route: str, *, removes: bool, dry_run: bool, as_json: bool) -> None:
+def _settle(route: str, *, removes: bool, dry_run: bool, as_json: bool, **asked: bool) -> None:
     from skyferry.history.run_control import PROVISION_TASK_ID, start_provisioning
 
     api = connect()
-    started = start_provisioning(api, route=route, removes=removes, dry_run=dry_run)
+    started = start_provisioning(api, route=route, removes=removes, dry_run=dry_run, **asked)
     found = await_result(api, started, task_id=PROVISION_TASK_ID)
     if as_json:
         write_json(dict(found))

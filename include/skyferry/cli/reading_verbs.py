@@ -45,7 +45,8 @@ def ls(
 ) -> None:
     """List the objects and folders at URL: size, time (of this machine's zone) and name.
 
-    Without --recursive one level is shown; folders end in "/". Exits with 1 if there is nothing of that name.
+    Without --recursive one level is shown; folders end in "/". s3://, az:// and gs:// alone list the buckets of the
+    connection's account or project. Exits with 1 if there is nothing of that name.
     """
     from skyferry.storage import Storage
 
@@ -199,6 +200,9 @@ async def _write_entries(entries: AsyncIterator[Entry], url: str, *, as_json: bo
         objects += sum(entry.info is not None for entry in page)
         folders += sum(entry.info is None for entry in page)
         total_bytes += sum(entry.info.size_bytes for entry in page if entry.info)
+    if url.endswith("://"):
+        say(f"{folders:,} buckets")
+        return
     say(f"{objects:,} objects ({size_text(total_bytes)})" + (f", {folders:,} folders" if folders else ""))
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skyferry.cli.airflow_login import connect
+from skyferry.cli.moments import since_time
 from skyferry.cli.output import (
     bar,
     counts_text,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from skyferry.history.airflow_api import AirflowApi
     from skyferry.history.run_cache import RunCache
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _HEADINGS = ("runs", "ok", "failed", "copied", "bytes", "", "took (p50)", "p95", "rate (p50)", "p95")
 _NUMBERS = ("runs", "ok", "failed", "copied", "bytes", "took (p50)", "p95", "rate (p50)")
 
@@ -70,7 +68,7 @@ def statistic(
     from skyferry.cli.documents import statistics_document
     from skyferry.history.run_history import RunHistory
 
-    begin = _since(since)
+    begin = since_time(since)
     if picture is not None:
         _check_picture(picture)
         group_by = group_by or "day"
@@ -110,23 +108,6 @@ def _draw(found: Statistics, file: Path) -> None:
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be written: {error.strerror}", param_hint="'--plot'") from None
     say(f"drew {file}")
-
-
-def _since(text: str) -> datetime | None:
-    """Return the instant that `7d` or a date stands for."""
-    if not text:
-        return None
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text)
-    if match:
-        return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f'"{text[:40]}" is no time; expected for example 90m, 12h, 7d, 4w, 2026-11-21 or 2026-11-21T05:00',
-            param_hint="'--since'",
-        ) from None
-    return moment.astimezone()
 
 
 @contextmanager

@@ -17,6 +17,8 @@ CLEAN_DAG_ID = "maintenance"
 CLEAN_TASK_ID = "clean"
 PROVISION_DAG_ID = "provision"
 PROVISION_TASK_ID = "provision"
+DOCTOR_DAG_ID = "doctor"
+DOCTOR_TASK_ID = "doctor"
 
 
 def start_run(
@@ -135,7 +137,15 @@ def start_clean(api: AirflowApi, *, route: str, url: str, older_than_seconds: in
     return api.start(CLEAN_DAG_ID, conf)
 
 
-def start_provisioning(api: AirflowApi, *, route: str, removes: bool, dry_run: bool) -> TransferRun:
+def start_provisioning(
+    api: AirflowApi,
+    *,
+    route: str,
+    removes: bool,
+    dry_run: bool,
+    with_lambda: bool = False,
+    with_gateway: bool = False,
+) -> TransferRun:
     """Start the provisioning of a route, and return its own run; it is no transfer, and counts nowhere.
 
     Raises:
@@ -143,7 +153,19 @@ def start_provisioning(api: AirflowApi, *, route: str, removes: bool, dry_run: b
     """
     api.unpause(PROVISION_DAG_ID)
     action = "deprovision" if removes else "provision"
-    return api.start(PROVISION_DAG_ID, {"id": route, "action": action, "dry_run": dry_run})
+    conf = {"id": route, "action": action, "dry_run": dry_run}
+    asked = {"with_lambda": with_lambda, "with_gateway": with_gateway}
+    return api.start(PROVISION_DAG_ID, conf | {name: True for name, wanted in asked.items() if wanted})
+
+
+def start_doctor(api: AirflowApi, *, route: str) -> TransferRun:
+    """Start the doctor of a route, and return its own run; it is no transfer, and counts nowhere.
+
+    Raises:
+        AirflowRefusedError: Airflow has no DAG `doctor`.
+    """
+    api.unpause(DOCTOR_DAG_ID)
+    return api.start(DOCTOR_DAG_ID, {"id": route})
 
 
 def _let_begin(api: AirflowApi, dag: TransferDagInfo, *, unpause: bool) -> None:

@@ -11,26 +11,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from skyferry.provisioning.abilities import (
+    DEAD_LETTER_ABILITIES,
+    Ability,
+    abilities_of,
+    index_rights,
+    queue_abilities,
+    queue_rights,
+    rights_for,
+)
 from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed, RouteNeeds, partition_of
 
-_READ = ("s3:GetObject", "s3:GetObjectVersion")
-_TAGS = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging")
-_WRITE = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
-_S3_ACTIONS = {
-    "source": (*_READ, *_TAGS),
-    "destination": (*_READ, *_TAGS, *_WRITE, "s3:DeleteObject"),
-    "state": (*_READ, "s3:PutObject", "s3:DeleteObject"),
-}
-_CONSUME = ("sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage")
-_DEAD_LETTER = ("sqs:GetQueueUrl", "sqs:SendMessage")
-_KMS = {"source": ("kms:Decrypt",), "destination": ("kms:GenerateDataKey", "kms:Decrypt")}
+_AZURE_LETTERS = "rlcwdt"
+"""The order in which the letters of a SAS are shown."""
 
-_AZURE_SAS = {"source": "rl", "destination": "rlcwdt", "state": "rlcwd"}
 _AZURE_READER = "Storage Blob Data Reader"
 _AZURE_WRITER = "Storage Blob Data Contributor"
 _AZURE_OWNER = "Storage Blob Data Owner"
-_GCS_READ = ("storage.objects.list", "storage.objects.get")
-_GCS_WRITE = (*_GCS_READ, "storage.objects.create", "storage.objects.delete")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +65,7 @@ def rights_of(needs: RouteNeeds, *, region: str = "") -> tuple[ConnectionRights,
     aws = dict.fromkeys(
         [place.conn_id for place in needs.places if place.location.kind == "s3"]
         + [queue.conn_id for queue in needs.queues]
+        + ([needs.index.conn_id] if needs.index else [])
     )
     found = [_aws_rights(needs, conn_id, region) for conn_id in aws]
     for kind, store, document in (("az", "azure", _azure_document), ("gs", "gcs", _gcs_document)):
@@ -93,33 +91,47 @@ def _aws_rights(needs: RouteNeeds, conn_id: str, region: str) -> ConnectionRight
     partition = partition_of(region)
     statements = [statement for place in places for statement in _place_statements(place, partition)]
     statements += [statement for queue in queues for statement in _queue_statements(queue, region)]
+    tables = [needs.index] if needs.index and needs.index.conn_id == conn_id else []
+    statements += [_statement("ReceiptsIndex", index_rights().values(), table.arn(region=region)) for table in tables]
     return ConnectionRights(
         conn_id=conn_id,
         store="aws",
-        used_for=(*(place.what for place in places), *(queue.what for queue in queues)),
+        used_for=(*(one.what for one in places), *(one.what for one in queues), *(one.what for one in tables)),
         document={"Version": "2012-10-17", "Statement": statements},
     )
 
 
 def _place_statements(place: PlaceNeed, partition: str) -> Iterator[dict[str, Any]]:
-    bucket, what = f"arn:{partition}:s3:::{place.location.bucket}", place.what.title()
-    yield _statement(f"List{what}", ("s3:ListBucket", *(("s3:CreateBucket",) if place.creates else ())), bucket)
-    moves = ("s3:DeleteObject",) if place.what == "source" and place.deletes else ()
-    yield _statement(
-        f"Objects{what}", (*_S3_ACTIONS[place.what], *moves), f"{bucket}/{literal(place.location.prefix)}*"
-    )
-    if place.kms_key:
-        yield _statement(f"Key{what}", _KMS[place.what], place.kms_key)
+    what, abilities = place.what.title(), abilities_of(place)
+    creating = (Ability.CREATE,) if place.creates else ()
+    with_objects = [one for one in abilities if one not in (Ability.LIST, Ability.USE_KEY)]
+    groups = (("List", (Ability.LIST, *creating)), ("Objects", with_objects))
+    for name, group in groups:
+        yield _statement(f"{name}{what}", _all_rights(place, group), place_resource(place, group[0], partition))
+    if Ability.USE_KEY in abilities:
+        yield _statement(f"Key{what}", rights_for(place, Ability.USE_KEY), place.kms_key)
+
+
+def place_resource(place: PlaceNeed, ability: Ability, partition: str = "aws") -> str:
+    """Return what a right on S3 is given for, as policies name it."""
+    if ability is Ability.USE_KEY:
+        return place.kms_key
+    bucket = f"arn:{partition}:s3:::{place.location.bucket}"
+    return bucket if ability in (Ability.LIST, Ability.CREATE) else f"{bucket}/{literal(place.location.prefix)}*"
+
+
+def _all_rights(place: PlaceNeed, abilities: Iterable[Ability]) -> list[str]:
+    return list(dict.fromkeys(right for ability in abilities for right in rights_for(place, ability)))
 
 
 def _queue_statements(queue: QueueNeed, region: str) -> Iterator[dict[str, Any]]:
-    arn = queue.arn(region=region)
-    actions = _CONSUME if queue.is_consumed else ("sqs:SendMessage",)
-    if queue.creates:
-        actions = tuple(dict.fromkeys((*actions, "sqs:GetQueueAttributes", "sqs:CreateQueue")))
-    yield _statement(f"Queue{queue.what.title()}", actions, arn)
+    creating = (Ability.LOOK, Ability.CREATE) if queue.creates else ()
+    abilities = dict.fromkeys((*queue_abilities(queue), *creating))
+    actions = [right for ability in abilities for right in queue_rights(ability)]
+    yield _statement(f"Queue{queue.what.title()}", actions, queue.arn(region=region))
     if queue.is_consumed:
-        yield _statement("DeadLetters", _DEAD_LETTER, queue.arn(queue.dead_letter_name, region=region))
+        actions = [right for ability in DEAD_LETTER_ABILITIES for right in queue_rights(ability)]
+        yield _statement("DeadLetters", actions, queue.arn(queue.dead_letter_name, region=region))
 
 
 def _statement(sid: str, actions: Iterable[str], resource: str) -> dict[str, Any]:
@@ -130,7 +142,7 @@ def _azure_document(places: list[PlaceNeed]) -> dict[str, Any]:
     return {
         "role_assignments": [
             {
-                "role": _azure_role(place),
+                "role": azure_role(place),
                 "scope": "/subscriptions/<subscription>/resourceGroups/<group>/providers/Microsoft.Storage"
                 f"/storageAccounts/<account>/blobServices/default/containers/{place.location.bucket}",
             }
@@ -143,7 +155,8 @@ def _azure_document(places: list[PlaceNeed]) -> dict[str, Any]:
     }
 
 
-def _azure_role(place: PlaceNeed) -> str:
+def azure_role(place: PlaceNeed) -> str:
+    """Return the built-in role that is enough for a place."""
     # Only owners may write tags; without the right to read them, a source is copied without its tags.
     if place.what == "destination":
         return _AZURE_OWNER
@@ -151,27 +164,27 @@ def _azure_role(place: PlaceNeed) -> str:
 
 
 def _azure_letters(place: PlaceNeed) -> str:
-    return _AZURE_SAS[place.what] + ("d" if place.what == "source" and place.deletes else "")
+    letters = _all_rights(place, abilities_of(place))
+    return "".join(letter for letter in _AZURE_LETTERS if letter in letters)
 
 
 def _gcs_document(places: list[PlaceNeed]) -> dict[str, Any]:
     bindings = [
         {
             "bucket": place.location.bucket,
-            "role": "roles/storage.objectViewer" if _only_reads(place) else "roles/storage.objectUser",
-            "or_permissions": [
-                *(_GCS_READ if place.what == "source" else _GCS_WRITE),
-                *(("storage.objects.delete",) if place.what == "source" and place.deletes else ()),
-            ],
+            "role": gcs_role(place),
+            "or_permissions": _all_rights(place, abilities_of(place)),
         }
         for place in places
     ]
     if any(place.creates for place in places):
         # A bucket that is not there yet has no rights of its own.
-        creating = ["storage.buckets.create"]
+        creating = list(rights_for(places[0], Ability.CREATE))
         bindings.append({"project": "<project>", "role": "roles/storage.admin", "or_permissions": creating})
     return {"bindings": bindings}
 
 
-def _only_reads(place: PlaceNeed) -> bool:
-    return place.what == "source" and not place.deletes
+def gcs_role(place: PlaceNeed) -> str:
+    """Return the predefined role that is enough for a place."""
+    is_read_only = place.what == "source" and not place.deletes
+    return "roles/storage.objectViewer" if is_read_only else "roles/storage.objectUser"

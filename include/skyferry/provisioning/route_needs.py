@@ -16,6 +16,9 @@ from skyferry.urls import Location, parse_location
 MARK_TAG = "skyferry:route"
 """Tag of everything that provisioning creates on AWS; its value is the route's id."""
 
+DEAD_LETTER_SECONDS = 14 * 24 * 3600
+"""What SQS keeps messages for at most: somebody has to look at a dead-letter queue."""
+
 _AWS_QUEUE_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _DEAD_LETTER_SUFFIX = "-dead-letter"
@@ -50,6 +53,7 @@ class QueueNeed:
         what: `events` for the queue that is consumed, else what is sent there.
         creates: Transfers create the queue themselves.
         hidden_seconds: Visibility timeout of the route's consumers; 0 for a queue that is only sent to.
+        kept_seconds: How long it keeps messages; 0 for what SQS does by itself.
     """
 
     what: str
@@ -57,6 +61,7 @@ class QueueNeed:
     conn_id: str
     creates: bool = False
     hidden_seconds: int = 0
+    kept_seconds: int = 0
 
     @property
     def name(self) -> str:
@@ -92,6 +97,25 @@ class QueueNeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableNeed:
+    """The DynamoDB table that receipts are written to as well.
+
+    Attributes:
+        region: Empty for the connection's.
+    """
+
+    name: str
+    conn_id: str
+    region: str = ""
+    what: str = "index"
+
+    def arn(self, *, region: str = "") -> str:
+        """Return its ARN; `*` stands for what is not known."""
+        region = self.region or region
+        return f"arn:{partition_of(region)}:dynamodb:{region or '*'}:*:table/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteNeeds:
     """Everything around one route.
 
@@ -99,12 +123,14 @@ class RouteNeeds:
         places: Source, destination and state folder.
         queues: The queue of events first, if there is one.
         event_kinds: S3 event types the queue of events is to get.
+        index: Where receipts are written to as well; None for nowhere.
     """
 
     route_id: str
     places: tuple[PlaceNeed, ...]
     queues: tuple[QueueNeed, ...]
     event_kinds: tuple[str, ...]
+    index: TableNeed | None = None
 
     @property
     def source(self) -> PlaceNeed:
@@ -145,7 +171,11 @@ def route_needs(route: Route, *, state: Location, state_conn_id: str) -> RouteNe
     )
     removals = ("s3:ObjectRemoved:*", "s3:LifecycleExpiration:*") if route.mirror_deletes else ()
     return RouteNeeds(
-        route_id=route.id, places=places, queues=tuple(_queues(route)), event_kinds=("s3:ObjectCreated:*", *removals)
+        route_id=route.id,
+        places=places,
+        queues=tuple(_queues(route)),
+        event_kinds=("s3:ObjectCreated:*", *removals),
+        index=_index(route),
     )
 
 
@@ -160,6 +190,13 @@ def partition_of(region: str) -> str:
     if region.startswith("cn-"):
         return "aws-cn"
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def _index(route: Route) -> TableNeed | None:
+    index = route.receipts_index
+    if index is None:
+        return None
+    return TableNeed(name=index.dynamodb, conn_id=route.index_conn_id, region=index.region)
 
 
 def _queues(route: Route) -> Iterator[QueueNeed]:

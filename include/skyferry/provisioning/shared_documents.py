@@ -21,6 +21,12 @@ _TARGETS = {
     "LambdaFunctionConfigurations": "LambdaFunctionArn",
 }
 
+_KIND_OF_SERVICE = {
+    "sqs": "QueueConfigurations",
+    "sns": "TopicConfigurations",
+    "lambda": "LambdaFunctionConfigurations",
+}
+
 
 def filter_text(prefix: str) -> str:
     """Return a prefix as a filter of notifications has it.
@@ -32,8 +38,8 @@ def filter_text(prefix: str) -> str:
 
 
 def notification_rule(name: str, *, target_arn: str, events: Sequence[str], prefix: str) -> dict[str, Any]:
-    """Return the rule that sends events about a prefix to a queue or a topic."""
-    target = "TopicArn" if ":sns:" in target_arn else "QueueArn"
+    """Return the rule that sends events about a prefix to a queue, a topic or a function."""
+    target = _TARGETS[_KIND_OF_SERVICE[target_arn.split(":")[2]]]
     rule: dict[str, Any] = {"Id": name, target: target_arn, "Events": list(events)}
     if prefix:
         rule["Filter"] = {"Key": {"FilterRules": [{"Name": "prefix", "Value": filter_text(prefix)}]}}
@@ -51,13 +57,13 @@ def with_notification(found: Document, own: Document, *, bucket: str) -> dict[st
     for _, rule in _rules(found):
         if rule.get("Id") != own["Id"] and _overlaps(rule, own):
             raise RequestError(
-                f's3://{bucket}/ already sends {", ".join(rule["Events"])} below "{_prefix(rule)}" to {_target(rule)}'
+                f's3://{bucket}/ already sends {", ".join(rule["Events"])} below "{_prefix(rule)}" to {target_of(rule)}'
                 f' (rule "{rule.get("Id", "")}"); S3 allows no second rule for these events. Nothing was changed',
                 hint="let that rule feed an SNS topic, and name the topic as provision.topic; or remove the rule",
             )
     rest = without_notification(found, str(own["Id"]))
     rest = dict(found) if rest is None else rest
-    kind = "TopicConfigurations" if "TopicArn" in own else "QueueConfigurations"
+    kind = next(kind for kind, target in _TARGETS.items() if target in own)
     return {**rest, kind: [*rest.get(kind, ()), dict(own)]}
 
 
@@ -144,7 +150,8 @@ def _rules(found: Document) -> Iterator[tuple[str, Document]]:
             yield kind, rule
 
 
-def _target(rule: Document) -> str:
+def target_of(rule: Document) -> str:
+    """Return the ARN a notification sends to."""
     return next((str(rule[name]) for name in _TARGETS.values() if name in rule), "")
 
 
@@ -164,7 +171,7 @@ def _covers_event(wide: str, narrow: str) -> bool:
 def _serves(rule: Document, own: Document) -> bool:
     """Whether a rule sends all that ours would to the same target."""
     return (
-        _target(rule) == _target(own)
+        target_of(rule) == target_of(own)
         and not _edge(rule, "suffix")
         and _prefix(own).startswith(_prefix(rule))
         and all(any(_covers_event(wide, event) for wide in rule["Events"]) for event in own["Events"])

@@ -53,7 +53,7 @@ def open_with(conn_id: str, *, max_in_flight: int, opener: ConnectedOpener | Non
             yield LocalStore(Path(location.bucket))
             return
         chosen = conn_id or default_conn_id or DEFAULT_CONN_IDS[location.kind]
-        connected = opener or cast("ConnectedOpener", installed(OPENERS_GROUP, location))
+        connected = opener or cast("ConnectedOpener", installed(OPENERS_GROUP, location.url))
         async with connected(location, chosen, max_requests=max_in_flight) as store:
             yield store
 
@@ -62,11 +62,11 @@ def open_with(conn_id: str, *, max_in_flight: int, opener: ConnectedOpener | Non
     )
 
 
-def installed(group: str, location: Location) -> object:
+def installed(group: str, place: str) -> object:
     """Return the function that is registered under an entry point group.
 
     Args:
-        location: What it is needed for, for messages.
+        place: What it is needed for, for messages.
 
     Raises:
         ConnectionConfigError: There is none, or it cannot be imported here.
@@ -74,7 +74,7 @@ def installed(group: str, location: Location) -> object:
     found = sorted(entry_points(group=group), key=lambda each: each.name)
     if not found:
         raise ConnectionConfigError(
-            f"{location.url} cannot be opened: nothing that knows connections is installed beside this command",
+            f"{place} cannot be opened: nothing that knows connections is installed beside this command",
             hint="install the project in this environment (`make install`, or `pip install -e .`); local folders need "
             "no connection",
         )
@@ -82,7 +82,7 @@ def installed(group: str, location: Location) -> object:
         return cast("object", found[0].load())
     except ImportError as error:
         raise ConnectionConfigError(
-            f"{location.url} cannot be opened: its connection is Airflow's, and {error.name or 'Airflow'} cannot be "
+            f"{place} cannot be opened: its connection is Airflow's, and {error.name or 'Airflow'} cannot be "
             "imported here",
             hint="run the command with the Python that Airflow is installed for; local folders need no connection",
         ) from error

@@ -100,7 +100,7 @@ async def presign(target: Target, options: PresignOptions, *, conn_id: str, sign
     """
     _check_target(target, options)
     _check_options(options)
-    sign = signer or cast("UrlSigner", installed(SIGNERS_GROUP, target.bucket))
+    sign = signer or cast("UrlSigner", installed(SIGNERS_GROUP, target.bucket.url))
     return await sign(
         target.bucket, target.key, options=options, conn_id=conn_id or DEFAULT_CONN_IDS[target.bucket.kind]
     )

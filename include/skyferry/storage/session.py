@@ -13,6 +13,7 @@ from skyferry.attempts import Attempts
 from skyferry.checksums import digest
 from skyferry.errors import DestinationChangedError, RequestError
 from skyferry.objects import ObjectMetadata
+from skyferry.storage.buckets import BucketLister, every_bucket, kind_alone
 from skyferry.storage.listing import EVERYTHING, Entry, Wanted, all_named, exactly, level, missing
 from skyferry.storage.opening import ConnectedOpener, open_with
 from skyferry.storage.presigning import Presigned, PresignOptions, UrlSigner, presign
@@ -51,6 +52,7 @@ class Storage:
         max_in_flight: Never more requests to one store at a time than this; 1 to 1,024.
         opener: What opens stores with connections; the installed one by default.
         signer: What signs addresses with connections; the installed one by default.
+        lister: What lists the buckets of connections; the installed one by default.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Storage:
         max_in_flight: int = 64,
         opener: ConnectedOpener | None = None,
         signer: UrlSigner | None = None,
+        lister: BucketLister | None = None,
     ) -> None:
         self._conn_id = conn_id
+        self._lister = lister
         self._signer = signer
         self._open = open_with(conn_id, max_in_flight=max_in_flight, opener=opener)
         self._stores: dict[Location, Store] = {}
@@ -86,8 +90,15 @@ class Storage:
     async def ls(self, url: str) -> AsyncIterator[Entry]:
         """Yield one level: the objects and the folders a URL names, or what the folder it names holds.
 
+        `s3://`, `az://` and `gs://` alone name all buckets of the account or project the connection signs in to.
+
         Costs one listing. Raises `SourceMissingError` where there is nothing.
         """
+        kind = kind_alone(url)
+        if kind is not None:
+            async for bucket in every_bucket(kind, conn_id=self._conn_id, lister=self._lister):
+                yield bucket
+            return
         store, target = await self._find(url)
         async for entry in level(store, target, attempts=self.attempts):
             yield entry

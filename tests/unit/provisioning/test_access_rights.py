@@ -54,6 +54,19 @@ def test_each_connection_gets_the_rights_of_its_own_places_only() -> None:
     assert ("s3:PutObject", "arn:aws:s3:::platform-state/skyferry/*") in allowed(rights(one, "aws_platform"))
 
 
+def test_the_index_is_one_table_and_may_not_be_scanned_or_emptied() -> None:
+    one = route(receipts_index={"dynamodb": "transfer-receipts", "conn_id": "aws_index", "region": "eu-central-1"})
+    found = rights(one, "aws_index")
+    assert found.used_for == ("index",)
+    table = "arn:aws:dynamodb:eu-central-1:*:table/transfer-receipts"
+    calls = ("BatchWriteItem", "Query", "DescribeTable")
+    assert allowed(found) == {(f"dynamodb:{call}", table) for call in calls}
+    assert rights(route(receipts_index={"dynamodb": "transfer-receipts"}), "aws_lake").used_for == (
+        "destination",
+        "index",
+    )
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_only_a_move_may_delete_at_the_source(keeps: bool) -> None:
     found = allowed(rights(route(copy={"keep_source": keeps}), "aws_shop"))

@@ -1,0 +1,69 @@
+"""The one task of the doctor: finds out what a route may do in its places and with its queues."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_bridge.stage_failure import failing_plainly
+from airflow_bridge.stage_runner import StageRunner
+from operators.transfer_report import RETURN_KEY
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from skyferry.doctor.findings import Diagnosis
+
+ROUTE_PARAM = "id"
+
+
+class ExamineRouteOperator(BaseOperator):
+    """Tries what the route of the parameter `id` does; fails if anything is wrong, and its result says what.
+
+    Everything comes from the route's file: nobody who may start this task can name another place or connection.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._runner: StageRunner | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Examine; raises `StageFailed`, already logged, when anything is wrong."""
+        with failing_plainly(self.log):
+            return self._examine(context)
+
+    def on_kill(self) -> None:
+        """Stop: what was written to try it is deleted before the task ends."""
+        if self._runner is not None:
+            self._runner.stop()
+
+    def _examine(self, context: Context) -> dict[str, Any]:
+        found = _examined(str(context["params"][ROUTE_PARAM]), self._run)
+        for one in found.findings:
+            if one.is_wrong:
+                self.log.warning("%s", one.text)
+            else:
+                self.log.info("%s %s: %s is %s %s", one.where, one.url, one.right, one.state, one.why)
+        if found.state != "success":
+            # A task that fails has no result; it must be there all the same.
+            context["ti"].xcom_push(key=RETURN_KEY, value=found.to_json())
+        found.raise_if_anything_is_wrong()
+        return found.to_json()
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        self._runner = StageRunner()
+        return self._runner.run(coroutine)
+
+
+def _examined(route_id: str, run: Any) -> Diagnosis:
+    """Return the diagnosis; that nothing could be found out is one too, so that it is shown to who asked."""
+    from airflow_bridge.route_doctor import examine_route
+    from skyferry.doctor.findings import Diagnosis
+    from skyferry.errors import TransferError
+
+    try:
+        return examine_route(route_id, run)
+    except TransferError as error:
+        return Diagnosis(route=route_id, state="failed", findings=(), problem=str(error))
