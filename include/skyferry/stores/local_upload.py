@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 JOURNAL_SUFFIX = ".journal.part"
 """In place of the `.part` of a temporary file: the name of its journal, one line for each part that was written."""
 
+FLUSH_BYTES = 64 * 2**20
+"""Parts are made durable whenever so much was written: the disk then works while the network does, not after it."""
+
 _READ_BYTES = 1024 * 1024
 _NAME = re.compile(r"\.skyferry-[0-9a-f]{16}\.part")
 _LINE = re.compile(r"([0-9]{1,10}) ([0-9]{1,15}) ([0-9a-f]{8})")
@@ -62,6 +65,8 @@ class TemporaryFile:
         self._journal = self._temporary.with_suffix(JOURNAL_SUFFIX)
         self._idle = threading.Condition()
         self._threads_at_work = 0
+        self._unflushed_bytes = 0
+        self._is_lost = False
         if resumes is not None:
             self._descriptor = self._open_again()
             self.can_resume = True
@@ -106,15 +111,42 @@ class TemporaryFile:
         with self._at_work():  # around both: a note must not appear after the file was given up
             self.write(start_byte, body)
             self._note(index, len(body), crc32c)
+            if self._is_flush_due(len(body)):
+                self._make_durable()
+
+    def _is_flush_due(self, written_bytes: int) -> bool:
+        with self._idle:
+            self._unflushed_bytes += written_bytes
+            is_due = self._unflushed_bytes >= FLUSH_BYTES
+            if is_due:
+                self._unflushed_bytes = 0
+            return is_due
+
+    def _make_durable(self) -> None:
+        """Bring to the disk what was written so far.
+
+        Linux tells of a write that failed once. Afterwards a second call succeeds, and the bytes read back well from
+        memory, though the disk lacks them. So after a failure the whole file is given up; nobody goes on with it.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError:
+            with self._idle:
+                self._is_lost = True
+                self._unlink()
+            raise
 
     def _note(self, index: int, size_bytes: int, crc32c: str) -> None:
         line = f"{index} {size_bytes} {crc32c}\n".encode()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._journal, flags, 0o600)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+        with self._idle:
+            if self._is_lost:
+                return
+            descriptor = os.open(self._journal, flags, 0o600)
+            try:
+                os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
 
     def noted(self) -> dict[int, tuple[int, str]]:
         """Return index to size and CRC32C of the parts that were written, by an earlier process too."""
@@ -141,6 +173,9 @@ class TemporaryFile:
         with self._idle:
             if self._descriptor < 0:
                 raise PermanentError(f"the upload of {self._store.url(self._key)} was given up already")
+            if self._is_lost:
+                url = self._store.url(self._key)
+                raise UploadLostError(f"the disk lost part of what was written for {url}", hint="it begins anew")
             self._threads_at_work += 1
         try:
             yield
@@ -159,7 +194,7 @@ class TemporaryFile:
     def finish(self, crc32c: str) -> Committed:
         """Make the bytes durable, read them back, and give them their name."""
         with self._at_work():
-            os.fsync(self._descriptor)
+            self._make_durable()
             self._require_content(crc32c)
             os.fchmod(self._descriptor, self._store.file_mode)
             if self._replaces is None:
@@ -209,6 +244,9 @@ class TemporaryFile:
 
     def discard(self) -> None:
         self._close()
+        self._unlink()
+
+    def _unlink(self) -> None:
         for path in (self._temporary, self._journal):
             with contextlib.suppress(OSError):
                 os.unlink(path)
