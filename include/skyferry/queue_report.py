@@ -22,7 +22,7 @@ from typing import Any
 from skyferry.detect.consumption import brake_text
 from skyferry.detect.queue_route import QueueRoute
 from skyferry.queue_receipts import ReceiptChoice
-from skyferry.receipts_index.writing import Indexing
+from skyferry.receipts_index.indexing import Indexing
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between, total_of
 from skyferry.state import Run, StateFolder
 

@@ -24,7 +24,7 @@ from skyferry.detect.sqs_queue import SqsQueue
 from skyferry.errors import RequestError
 from skyferry.paced_store import paced_stores
 from skyferry.queue_report import ConsumptionReport, QueueRecords, QueueTotals
-from skyferry.receipts_index.writing import Indexing
+from skyferry.receipts_index.indexing import Indexing
 from skyferry.stages import open_state, prepare_destination, upload_records
 from skyferry.state import Run, StateFolder, StoreOpener
 from skyferry.urls import Location

@@ -28,7 +28,7 @@ from skyferry.notify.notifier import NotifierOpener
 from skyferry.objects import ObjectInfo
 from skyferry.paced_store import paced_stores
 from skyferry.plan import Planner
-from skyferry.receipts_index.writing import Indexing
+from skyferry.receipts_index.indexing import Indexing
 from skyferry.records import Action, Outcome, PlannedObject, Receipt
 from skyferry.refusals import NOT_CLAIMED, OTHER
 from skyferry.report import MAX_PROBLEMS, Report, Totals, seconds_between

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from skyferry.errors import TransferError
+from skyferry.receipts_index.indexing import Indexing
 from skyferry.receipts_index.items import IndexPlace
 from skyferry.receipts_index.settings import ReceiptsIndex
-from skyferry.receipts_index.writing import Indexing
 
 if TYPE_CHECKING:
     from airflow_bridge.queue_setup import QueueSetup

@@ -18,9 +18,9 @@ from skyferry.routes import Route, load_routes
 
 if TYPE_CHECKING:
     from airflow_bridge.dynamodb_index import DynamoDbIndex
+    from skyferry.receipts_index.indexing import Indexing
     from skyferry.receipts_index.items import Item
     from skyferry.receipts_index.reading import IndexQuery
-    from skyferry.receipts_index.writing import Indexing
 
 _REQUESTS_AT_ONCE = 8
 

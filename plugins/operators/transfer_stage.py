@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_bridge.store_opener import PreparedStores
     from airflow_bridge.transfer_lineage import Lineage
     from skyferry.lineage import TransferFacet
-    from skyferry.receipts_index.writing import Indexing
+    from skyferry.receipts_index.indexing import Indexing
 
 PLAN_TASK_ID = "plan"
 COPY_TASK_ID = "copy"

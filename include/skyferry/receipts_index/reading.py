@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from skyferry.errors import RequestError
+from skyferry.receipts_index.indexing import Indexing
 from skyferry.receipts_index.items import IndexedReceipt, IndexPlace, Item, range_prefix, receipt_of
-from skyferry.receipts_index.writing import Indexing
 from skyferry.storage.opening import installed
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from skyferry.errors import RequestError
 from skyferry.queue_report import REPORTS_FOLDER, receipts_folder
+from skyferry.receipts_index.indexing import Indexing
 from skyferry.receipts_index.items import IndexPlace
-from skyferry.receipts_index.writing import MAX_SECONDS, Indexing, IndexKeeper, IndexWriter
+from skyferry.receipts_index.writing import MAX_SECONDS, IndexKeeper, IndexWriter
 from skyferry.stages import open_state
 from skyferry.state import Run, StateFolder, StoreOpener, plan_folder
 from skyferry.urls import Location

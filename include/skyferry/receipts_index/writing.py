@@ -20,6 +20,7 @@ from typing import Protocol
 
 from skyferry.errors import TransferError
 from skyferry.queue_receipts import ReceiptChoice
+from skyferry.receipts_index.indexing import Indexing
 from skyferry.receipts_index.items import RANGE_KEY, IndexPlace, Item, item_of
 from skyferry.state import Run, StateFolder
 
@@ -43,31 +44,6 @@ class IndexWriter(Protocol):
         Raises:
             TransferError: Some of them, or all, may not have been written; writing them again is fine.
         """
-
-
-@dataclass(slots=True)
-class Indexing:
-    """What became of receipts that were to be written.
-
-    Attributes:
-        left: How many are not known to be in the index.
-        problem: Why; empty if none is left.
-    """
-
-    written: int = 0
-    left: int = 0
-    problem: str = ""
-
-    def add(self, other: Indexing) -> None:
-        """Take in what became of others; the first problem is kept."""
-        self.written += other.written
-        self.left += other.left
-        self.problem = self.problem or other.problem
-
-    @property
-    def text(self) -> str:
-        """One sentence for people, and what to do; empty if nothing is left."""
-        return f"{self.left:,} receipts are not in the index, and are on record: {self.problem}" if self.left else ""
 
 
 @dataclass(slots=True, kw_only=True)
