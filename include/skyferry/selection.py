@@ -20,7 +20,8 @@ from __future__ import annotations
 import fnmatch
 import os.path
 import re
-from collections.abc import Sequence
+import string
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,9 @@ MAX_DATA_CHARACTERS = 1024
 _MAX_ALTERNATIVES = 64
 _MAX_BRACES = 32
 _GLOB_CHARACTERS = frozenset("*?[{")
+
+_SET = re.compile(r"\[!?\]?[^\]/]*\]")
+_PLAIN_CHARACTERS = string.ascii_lowercase + string.digits + string.ascii_uppercase + "_-. +~"
 
 _Element = re.Pattern[str] | None
 """What one path element must match; None stands for `**`."""
@@ -89,6 +93,45 @@ class Selection:
             return relative_key.startswith(self.data)
         names = relative_key.split("/")
         return any(_matches_elements(names, elements) for elements in self._alternatives)
+
+    def keys_with(self, name: str) -> Iterator[str]:
+        """Yield keys that may be selected and hold a name nobody else gives; none where every key is given.
+
+        Args:
+            name: Without a slash; it stands for everything below a folder, or for a `*` of a glob.
+        """
+        if self.kind == "key":
+            return
+        if self.kind != "glob":
+            yield self.data + name
+            return
+        for glob in _expand_braces(self.data):
+            key = _filled(glob, name)
+            if name in key and self.matches(key):
+                yield key
+
+
+def _filled(glob: str, name: str) -> str:
+    """Return a key for a glob: the name for its last `*`, no folder for a `**`, and something short for the rest."""
+    elements = glob.split("/")
+    kept = [one for one in elements[:-1] if one != "**"] + [elements[-1].replace("**", "*")]
+    last = max((number for number, one in enumerate(kept) if "*" in one), default=-1)
+    for number, one in enumerate(kept):
+        head, star, tail = one.rpartition("*") if number == last else (one, "", "")
+        kept[number] = _shortest(head) + (name if star else "") + _shortest(tail)
+    return "/".join(kept)
+
+
+def _shortest(pattern: str) -> str:
+    """Return a text for a part of a path element: a character for each that is left open, the first one of a set."""
+    pattern = _SET.sub(lambda found: _first_of(found[0]), pattern)
+    return pattern.replace("*", "x").replace("?", "x")
+
+
+def _first_of(characters: str) -> str:
+    # A set that takes none of these is matched by nothing that is asked for here.
+    expression = re.compile(fnmatch.translate(characters))
+    return next((one for one in _PLAIN_CHARACTERS if expression.match(one)), "")
 
 
 def _expand_braces(data: str) -> Sequence[str]:

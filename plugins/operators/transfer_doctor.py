@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from skyferry.doctor.findings import Diagnosis
+    from skyferry.doctor.flow_report import ProbeSent
 
 ROUTE_PARAM = "id"
+ACTION_PARAM = "action"
+TOKEN_PARAM = "token"  # noqa: S105 - the name of a parameter
+EXAMINE, PUT, REMOVE = "examine", "put", "remove"
 
 
 class ExamineRouteOperator(BaseOperator):
     """Tries what the route of the parameter `id` does; fails if anything is wrong, and its result says what.
+
+    The actions `put` and `remove` are about one object, whose name and content follow from the route and `token`.
 
     Everything comes from the route's file: nobody who may start this task can name another place or connection.
     """
@@ -30,14 +36,28 @@ class ExamineRouteOperator(BaseOperator):
         self._runner: StageRunner | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Examine; raises `StageFailed`, already logged, when anything is wrong."""
+        """Do what `action` says; raises `StageFailed`, already logged, when anything is wrong."""
         with failing_plainly(self.log):
-            return self._examine(context)
+            is_examination = context["params"][ACTION_PARAM] == EXAMINE
+            return self._examine(context) if is_examination else self._send(context)
 
     def on_kill(self) -> None:
         """Stop: what was written to try it is deleted before the task ends."""
         if self._runner is not None:
             self._runner.stop()
+
+    def _send(self, context: Context) -> dict[str, Any]:
+        from skyferry.errors import PermanentError
+
+        params = context["params"]
+        found = _sent(str(params[ROUTE_PARAM]), str(params[TOKEN_PARAM]), str(params[ACTION_PARAM]), self._run)
+        for url in (found.source,) if found.written_at else found.removed:
+            self.log.info("%s: %s", found.action, url)
+        if found.state != "success":
+            context["ti"].xcom_push(key=RETURN_KEY, value=found.to_json())
+            wrong = [found.problem, *(one.text for one in found.findings), *(f"left: {one}" for one in found.left)]
+            raise PermanentError("; ".join(text for text in wrong if text))
+        return found.to_json()
 
     def _examine(self, context: Context) -> dict[str, Any]:
         found = _examined(str(context["params"][ROUTE_PARAM]), self._run)
@@ -67,3 +87,15 @@ def _examined(route_id: str, run: Any) -> Diagnosis:
         return examine_route(route_id, run)
     except TransferError as error:
         return Diagnosis(route=route_id, state="failed", findings=(), problem=str(error))
+
+
+def _sent(route_id: str, token: str, action: str, run: Any) -> ProbeSent:
+    """Return what was done about the probe; that nothing could be done is shown to who asked, too."""
+    from airflow_bridge.flow_doctor import send_flow_probe
+    from skyferry.doctor.flow_report import ProbeSent
+    from skyferry.errors import TransferError
+
+    try:
+        return send_flow_probe(route_id, token, action=action, run=run)
+    except TransferError as error:
+        return ProbeSent(route=route_id, action=action, problem=str(error))

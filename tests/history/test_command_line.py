@@ -238,3 +238,31 @@ def test_what_a_route_needs_is_planned_made_and_left(transfer: Transfer, airflow
     assert unknown.returncode == 1
     found = document(unknown, "transfer provision")
     assert 'no route "ordres"; did you mean "orders"?' in found["problem"]
+
+
+def test_a_probe_goes_through_a_route_that_the_doctor_starts(
+    transfer: Transfer, airflow_services: LocalAirflow
+) -> None:
+    source, copies = (airflow_services.exchange / name for name in ("witnessed", "witnessed-copied"))
+    source.mkdir(exist_ok=True)
+    (source / "of-somebody.csv").write_bytes(b"waits for its own run")
+    before = sorted(path.name for folder in (source, copies) if folder.is_dir() for path in folder.iterdir())
+    done = transfer("doctor", "--id", "witnessed", "--send-probe", "--timeout", "20m", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = document(done, "transfer doctor --send-probe")
+    assert [one["step"] for one in found["steps"]] == ["written", "begun", "planned", "copied", "reported"]
+    assert (found["state"], found["problem"], found["left"]) == ("success", "", [])
+    assert found["run"].startswith("transfer__witnessed/")
+    assert found["removed"] == [found["source"], found["destination"]]
+    after = sorted(path.name for folder in (source, copies) if folder.is_dir() for path in folder.iterdir())
+    assert after == before
+    (source / "of-somebody.csv").unlink()
+
+
+def test_a_probe_that_cannot_be_sent_says_why(transfer: Transfer) -> None:
+    unknown = transfer("doctor", "--id", "ordres", "--send-probe")
+    assert unknown.returncode == 1
+    assert 'no route "ordres"; did you mean "orders"?' in unknown.stderr
+    wrong = transfer("doctor", "--id", "orders", "--send-probe", "--timeout", "soon")
+    assert wrong.returncode == 2
+    assert "expected for example 90s, 5m or 2h" in wrong.stderr

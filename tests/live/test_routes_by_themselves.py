@@ -5,6 +5,7 @@ Backstops are a year away, so whatever arrives was noticed.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import Live, eventually
+from tests.live.conftest import ARRIVE_SECONDS, Live, eventually
+from tests.unit.cli.command import transfer
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +32,30 @@ def test_a_file_that_is_whole_arrives(live: Live) -> None:
     _drop(live.inbox / "a.csv", b"whole")
     eventually(lambda: "a.csv" in live.arrived("files/"), "the file to arrive")
     assert {run["run_type"] for run in live.runs("transfer__files")} == {"asset_triggered"}
+
+
+def test_a_probe_of_the_doctor_is_noticed_copied_and_removed(live: Live) -> None:
+    environ = {"SKYFERRY_STACK": str(live.layout.state)}
+    timeout = ("--timeout", f"{ARRIVE_SECONDS}s")
+    done = transfer(
+        "doctor",
+        "--id",
+        "files",
+        "--send-probe",
+        *timeout,
+        "--json",
+        environ=environ,
+        timeout_seconds=3 * ARRIVE_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert [one["step"] for one in found["steps"]] == ["written", "begun", "planned", "copied", "reported"]
+    dag_id, _, run_id = found["run"].partition("/")
+    types = {run["dag_run_id"]: run["run_type"] for run in live.runs(dag_id)}
+    assert types[run_id] == "asset_triggered"
+    name = found["source"].rpartition("/")[2]
+    assert not (live.inbox / name).exists()
+    assert name not in live.arrived("files/")
 
 
 def test_a_continuous_route_waits_in_the_triggerer(live: Live) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from airflow_bridge.flow_doctor import PUT, REMOVE, send_flow_probe
 from airflow_bridge.route_doctor import examine_route
 from airflow_bridge.stage_failure import StageFailed
 from airflow_bridge.stage_runner import StageRunner
 from operators.transfer_doctor import ExamineRouteOperator
 from skyferry import attempts
 from skyferry.doctor.findings import Diagnosis, Finding
+from skyferry.doctor.flow_report import ProbeSent
 from skyferry.errors import TransferError
 from skyferry.keys import PROBE_PREFIX
 from skyferry.receipts_index.items import HASH_KEY, RANGE_KEY
@@ -451,3 +453,64 @@ def test_a_table_that_is_missing_is_no_missing_right(guarded: Guarded, folder: P
     found = wrong(examine(guarded, index_policy()))
     assert {(one.where, one.state) for one in found} == {("index", "failed")}
     assert "ResourceNotFoundException" in found[0].text
+
+
+TOKEN = "0123456789abcdef" * 2
+KEEPING = {**ROUTE, "copy": {"keep_source": True}}
+"""A route that may neither write nor delete at its source."""
+
+
+def send(guarded: Guarded, action: str, *rights: str) -> ProbeSent:
+    """Put or remove a probe with the policy of the route and more rights at its source."""
+    policy = policy_of(Route.model_validate(KEEPING))
+    for action_name in rights:
+        policy["Statement"].append({"Effect": "Allow", "Action": action_name, "Resource": "arn:aws:s3:::shop/orders/*"})
+    guarded.allow(policy)
+    guarded.enforce(on=True)
+    try:
+        return send_flow_probe("orders", TOKEN, action=action, run=lambda coroutine: StageRunner().run(coroutine))
+    finally:
+        guarded.enforce(on=False)
+
+
+@pytest.mark.parametrize(
+    ("rights", "missing"),
+    [((), {"s3:PutObject", "s3:DeleteObject"}), (("s3:PutObject",), {"s3:DeleteObject"})],
+)
+def test_who_may_not_write_or_delete_at_the_source_sends_no_probe(
+    guarded: Guarded, folder: Path, rights: tuple[str, ...], missing: set[str]
+) -> None:
+    write_route(folder, KEEPING)
+    before = everything(guarded)
+    found = send(guarded, PUT, *rights)
+    source = [one for one in found.findings if one.where == "source"]
+    assert {one.right for one in source} == missing
+    assert all("add to the policy" in one.change for one in source)
+    assert (found.state, found.written_at) == ("failed", "")
+    assert everything(guarded) == before
+
+
+def test_a_probe_is_put_and_removed_and_its_copy_with_it(guarded: Guarded, folder: Path) -> None:
+    write_route(folder, KEEPING)
+    before = everything(guarded)
+    rights = ("s3:PutObject", "s3:DeleteObject")
+    found = send(guarded, PUT, *rights)
+    assert (found.state, found.findings, found.source) == ("success", (), f"s3://shop/{found.key}")
+    s3, copy = guarded.client("s3"), found.copy.removeprefix("s3://lake/")
+    s3.copy_object(Bucket="lake", Key=copy, CopySource={"Bucket": "shop", "Key": found.key})
+    gone = send(guarded, REMOVE, *rights)
+    assert gone.removed == (found.source, found.copy)
+    assert everything(guarded) == before
+    assert send(guarded, REMOVE, *rights).removed == ()
+
+
+def test_what_is_not_the_probe_is_left_and_named(guarded: Guarded, folder: Path) -> None:
+    write_route(folder, KEEPING)
+    rights = ("s3:PutObject", "s3:DeleteObject")
+    found = send(guarded, PUT, *rights)
+    s3, copy = guarded.client("s3"), found.copy.removeprefix("s3://lake/")
+    s3.put_object(Bucket="lake", Key=copy, Body=b"of somebody else")
+    gone = send(guarded, REMOVE, *rights)
+    assert (gone.state, gone.removed) == ("failed", (found.source,))
+    assert "something else than the probe" in gone.left[0]
+    assert s3.get_object(Bucket="lake", Key=copy)["Body"].read() == b"of somebody else"

@@ -20,11 +20,13 @@ from azure.storage.blob import BlobServiceClient, generate_container_sas
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from airflow_bridge.flow_doctor import PUT, REMOVE, send_flow_probe
 from airflow_bridge.route_doctor import examine_route
 from airflow_bridge.stage_runner import StageRunner
 from airflow_bridge.transfer_connections import StoreUse
 from skyferry import attempts
 from skyferry.doctor.findings import Diagnosis, Finding
+from skyferry.doctor.flow_report import ProbeSent
 from skyferry.errors import TransferError
 from skyferry.provisioning.access_rights import rights_of
 from skyferry.provisioning.route_needs import route_needs
@@ -39,6 +41,7 @@ from tests.faults.proxy import FaultProxy, Forward, Request, Response, fault_pro
 from tests.plugins.whole_transfer import transfer_whole
 
 _NUMBERS = itertools.count()
+TOKEN = "0123456789abcdef" * 2
 
 
 @dataclass
@@ -49,9 +52,16 @@ class Site:
     route: dict[str, Any]
 
     def examine(self) -> Diagnosis:
+        self._write_route()
+        return examine_route("orders", lambda coroutine: StageRunner().run(coroutine))
+
+    def send(self, action: str) -> ProbeSent:
+        self._write_route()
+        return send_flow_probe("orders", TOKEN, action=action, run=lambda coroutine: StageRunner().run(coroutine))
+
+    def _write_route(self) -> None:
         (self.folder / "routes").mkdir(exist_ok=True)
         (self.folder / "routes" / "orders.yaml").write_text(json.dumps(self.route))
-        return examine_route("orders", lambda coroutine: StageRunner().run(coroutine))
 
     def transfer(self) -> Report:
         state = StoreUse(what="state", location=parse_location(f"file://{self.folder}/state"), conn_id="")
@@ -147,6 +157,26 @@ def test_with_the_letters_that_the_policy_shows_all_is_well_and_nothing_is_left(
     assert [one.text for one in wrong(azure.examine())] == []
     assert azure.names() == before
     assert azure.transfer().objects_copied == 1
+
+
+@pytest.mark.parametrize(("letters", "missing"), [("rlcw", "d"), ("rld", "c or w")])
+def test_who_may_not_write_or_delete_blobs_at_the_source_sends_no_probe(
+    azure: AzureSite, letters: str, missing: str
+) -> None:
+    azure.allow("wasb_landing", azure.source, letters)
+    before = azure.names()
+    found = azure.send(PUT)
+    assert [(one.where, one.right) for one in found.findings] == [("source", f"the letter {missing}")]
+    assert (found.state, azure.names()) == ("failed", before)
+
+
+def test_a_probe_goes_through_a_move_of_blobs_and_its_copy_is_removed(azure: AzureSite) -> None:
+    azure.allow("wasb_landing", azure.source, "rlcwdt")
+    assert azure.send(PUT).state == "success"
+    assert azure.transfer().objects_copied == 2
+    gone = azure.send(REMOVE)
+    assert gone.removed == (gone.copy,)
+    assert azure.names() == [f"{azure.destination}/raw/1.csv"]
 
 
 AZURE_LETTERS = [
@@ -281,6 +311,19 @@ def test_google_with_all_permissions_is_well_and_nothing_is_left(google: GoogleS
     assert [one.text for one in wrong(google.examine())] == []
     assert google.names() == before
     assert google.transfer().objects_copied == 1
+
+
+def test_a_probe_is_put_on_google_and_removed_with_its_copy(google: GoogleSite) -> None:
+    google.front.withheld = "storage.objects.delete"
+    before = google.names()
+    refused = google.send(PUT)
+    assert [(one.where, one.right) for one in refused.findings] == [("destination", "storage.objects.delete")]
+    assert google.names() == before
+    google.front.withheld = ""
+    sent = google.send(PUT)
+    assert google.transfer().objects_copied == 2
+    assert google.send(REMOVE).removed == (sent.source, sent.copy)
+    assert google.names() == [*before, before[0].replace("landing", "lake").replace("/in/", "/raw/")]
 
 
 @pytest.mark.parametrize("permission", sorted({*GOOGLE.values()}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,12 +15,30 @@ from skyferry.cli.run import FAILED, AsJson
 from skyferry.cli.watching import await_result
 
 
-def doctor(route: RouteOption, *, as_json: AsJson = False) -> None:
+def doctor(
+    route: RouteOption,
+    *,
+    sends_probe: Annotated[
+        bool, typer.Option("--send-probe", help="Put a small object at the source, follow it, and remove it again.")
+    ] = False,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="5m", help="How long the object is followed: 90s, 5m, 2h.")
+    ] = "5m",
+    as_json: AsJson = False,
+) -> None:
     """Try each right that a route needs, and say in one line each what to change.
 
     No object and no message of anybody's is touched, and nothing is left behind. It runs in Airflow, as the DAG
     "doctor", with the connections of the route. Exits with 1 if anything is missing.
+
+    With --send-probe it tries the way instead: one object of its own goes through event, run and destination, and the
+    seconds of each step are shown. Exits with 1 unless it came through and was removed again.
     """
+    if sends_probe:
+        from skyferry.cli.doctor_flow import send_probe
+
+        send_probe(route, timeout=timeout, as_json=as_json)
+        return
     from skyferry.history.run_control import DOCTOR_TASK_ID, start_doctor
 
     api = connect()

@@ -20,6 +20,7 @@ from skyferry.cli.storage_documents import (
     UsageDocument,
 )
 from skyferry.doctor.findings import Diagnosis
+from skyferry.doctor.flow_report import FlowReport
 from skyferry.history.run_progress import RunProgress
 from skyferry.history.statistics import GroupStatistics, Statistics
 from skyferry.history.transfer_run import TransferRun
@@ -133,6 +134,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer provision": Surroundings,
     "transfer deprovision": Surroundings,
     "transfer doctor": Diagnosis,
+    "transfer doctor --send-probe": FlowReport,
     "transfer policy": PolicyDocument,
     "transfer ls": ListingDocument,
     "transfer find": ListingDocument,

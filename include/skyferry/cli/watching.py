@@ -40,7 +40,7 @@ def watch(api: AirflowApi, run: TransferRun) -> TransferRun:
     reader = ProgressReader(api, run, records=api.access.records)
     with _display(printable(f"{run.route} {run.run_id}")) as show:
         while True:
-            progress = _patiently(reader.read)
+            progress = patiently(reader.read)
             show(progress)
             if progress.run.is_finished:
                 break
@@ -57,7 +57,7 @@ def watch_quietly(api: AirflowApi, run: TransferRun) -> TransferRun:
     dag_id, run_id = run.dag_id, run.run_id
     while not run.is_finished:
         time.sleep(POLL_SECONDS)
-        run = _patiently(lambda: api.run(dag_id, run_id))
+        run = patiently(lambda: api.run(dag_id, run_id))
     return run
 
 
@@ -103,7 +103,12 @@ def _batches_text(progress: RunProgress) -> str:
     return f"batches: {counts_text(states)}" if len(progress.batches) > 1 else ""
 
 
-def _patiently(ask: Callable[[], _Answer]) -> _Answer:
+def patiently(ask: Callable[[], _Answer]) -> _Answer:
+    """Return what Airflow answers, asking again for a minute while it does not.
+
+    Raises:
+        AirflowUnreachableError: It did not answer for a minute.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

@@ -124,6 +124,7 @@ _THEN: Mapping[tuple[str, Ability], str] = {
     ("source", Ability.READ_VERSIONS): "no object of a bucket that keeps versions can be copied",
     ("source", Ability.READ_TAGS): "no object that has tags can be copied",
     ("source", Ability.READ_TAGS_OF_VERSIONS): "no object that has tags and versions can be copied",
+    ("source", Ability.WRITE): "no probe can be sent",
     ("source", Ability.DELETE): "objects are copied, and none leaves the source",
     ("source", Ability.USE_KEY): "no object that is encrypted with the key can be copied",
     ("destination", Ability.LIST): _NO_RUN,

@@ -72,6 +72,11 @@ async def probe_place(store: Store, place: PlaceNeed) -> Mapping[Ability, Outcom
     return await _PlaceProbes(store, place).run()
 
 
+async def ask_to_put(store: Store, place: PlaceNeed) -> Mapping[Ability, Outcome]:
+    """Return whether an object may be put into a source, and deleted there or at a destination; writes nothing."""
+    return await _PlaceProbes(store, place).ask_to_put()
+
+
 class _PlaceProbes:
     def __init__(self, store: Store, place: PlaceNeed) -> None:
         self._store = store
@@ -98,6 +103,17 @@ class _PlaceProbes:
             await self._write()
         self._look_through_the_fog()
         return self._filled_up("there is nothing to try it on")
+
+    async def ask_to_put(self) -> Mapping[Ability, Outcome]:
+        is_source = self._place.what == "source"
+        if self._is_local:
+            # A destination that is not there yet is made by the transfer.
+            abilities = (Ability.WRITE, Ability.DELETE) if is_source else ()
+            return dict.fromkeys(abilities, _may_write(self._place.location.bucket))
+        await self._try(Ability.DELETE, lambda: delete_nothing(self._store, self._absent))
+        if is_source:
+            await self._try(Ability.WRITE, self._write_nothing)
+        return self._outcomes
 
     async def _list(self) -> ObjectInfo | None:
         return await self._try(Ability.LIST, self._first_object)

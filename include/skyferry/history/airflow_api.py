@@ -98,6 +98,7 @@ class TaskState:
         name: What the UI shows for a mapped instance, as `batch 2 of 7 (...)`; empty for others.
         state: Airflow's, or `none` before it is scheduled.
         try_number: From 1; 0 before the first.
+        ended_at: When the last try ended; None while it has not.
     """
 
     task_id: str
@@ -105,6 +106,7 @@ class TaskState:
     name: str
     state: str
     try_number: int
+    ended_at: datetime | None = None
 
     @property
     def address(self) -> str | list[object]:
@@ -602,6 +604,7 @@ def _task(task: Any) -> TaskState:
         name=task.rendered_map_index or "",
         state=task.state.value if task.state else "none",
         try_number=task.try_number,
+        ended_at=task.end_date,
     )
 
 

@@ -168,6 +168,16 @@ def start_doctor(api: AirflowApi, *, route: str) -> TransferRun:
     return api.start(DOCTOR_DAG_ID, {"id": route})
 
 
+def start_flow_probe(api: AirflowApi, *, route: str, token: str, removes: bool) -> TransferRun:
+    """Start putting the probe of a token at the route's source, or removing it and its copy; return the run.
+
+    Raises:
+        AirflowRefusedError: Airflow has no DAG `doctor`.
+    """
+    api.unpause(DOCTOR_DAG_ID)
+    return api.start(DOCTOR_DAG_ID, {"id": route, "action": "remove" if removes else "put", "token": token})
+
+
 def _let_begin(api: AirflowApi, dag: TransferDagInfo, *, unpause: bool) -> None:
     if not dag.is_paused:
         return

@@ -56,7 +56,7 @@ class RunHistory:
             limit: At most 100.
             route: Only runs of this route, or on-demand transfers of this name; searched for among the newest 1,000.
         """
-        dag_ids = self._dag_ids(route)
+        dag_ids = self.dag_ids(route)
         found: list[TransferRun] = []
         for offset in range(0, _MAX_RUNS_SEARCHED, PAGE_RUNS) if dag_ids else ():
             page = self.api.list_runs(
@@ -107,7 +107,7 @@ class RunHistory:
         yield from self._cache.runs(since=since)
 
     def _refresh(self, cache: RunCache, since: datetime | None) -> None:
-        dag_ids = self._dag_ids("")
+        dag_ids = self.dag_ids("")
         covered = cache.mark("covered_since")
         wanted_since = since or _BEGINNING
         covered_since = datetime.fromisoformat(covered) if covered else None
@@ -192,7 +192,7 @@ class RunHistory:
     def _count(self, dag_ids: Sequence[str], since: datetime) -> int:
         return self.api.list_runs(dag_ids, since=since, limit=1).total if dag_ids else 0
 
-    def _dag_ids(self, route: str) -> list[str]:
+    def dag_ids(self, route: str) -> list[str]:
         """Return the DAGs that may have runs of a route; all if none is named."""
         known = [dag.dag_id for dag in self.api.dags()]
         if not route:
