@@ -7,11 +7,9 @@ providers' hooks take from the connection. An address is a credential: none is l
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 from airflow_bridge.connected_stores import settle_process
+from airflow_bridge.silenced_loggers import silenced
 from skyferry.defaults import load_defaults
 from skyferry.storage.presigning import Presigned, PresignOptions
 from skyferry.urls import Location
@@ -32,7 +30,7 @@ async def sign_connected(location: Location, key: str, *, options: PresignOption
 
     use = StoreUse(what="URL", location=location, conn_id=conn_id)
     connection = await asyncio.to_thread(find_connection, use, known=load_defaults().connections)
-    with _silenced(_TALKATIVE):
+    with silenced(_TALKATIVE):
         # Imported here, because each pulls in a vendor's client: seconds for one of three.
         if location.kind == "s3":
             from airflow_bridge import presigned_s3
@@ -45,18 +43,3 @@ async def sign_connected(location: Location, key: str, *, options: PresignOption
         from airflow_bridge import presigned_gcs
 
         return await asyncio.to_thread(presigned_gcs.sign, connection, location, key=key, options=options)
-
-
-@contextmanager
-def _silenced(names: tuple[str, ...]) -> Iterator[None]:
-    """Drop what these loggers write, whoever listens to them."""
-
-    def drop(_: logging.LogRecord) -> bool:
-        return False
-
-    with ExitStack() as stack:
-        for name in names:
-            logger = logging.getLogger(name)
-            logger.addFilter(drop)
-            stack.callback(logger.removeFilter, drop)
-        yield

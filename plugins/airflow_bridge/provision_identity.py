@@ -1,6 +1,7 @@
 """Who signs in for a route on AWS: a policy with exactly its rights, and the user, group or role that has it.
 
-No access key is ever made: docs/adr/0022-provisioning.md says why.
+No access key is made here, in a task: `airflow_bridge.provision_keys` does it for the command, and
+docs/adr/0022-provisioning.md says why.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_bridge.provision_calls import AwsAccount, ask, ask_if_there
+from airflow_bridge.provision_keys import RouteUserKeys
 from airflow_bridge.provision_record import CreationRecord
 from skyferry.errors import RequestError
 from skyferry.provisioning.identity import Identity
@@ -209,6 +211,7 @@ class Holder:
         self, account: AwsAccount, need: IdentityNeed, record: CreationRecord, *, kind: str, name: str
     ) -> None:
         self._client = account.client("iam")
+        self._keys = RouteUserKeys(account, user=name, route_id=need.route_id) if kind == "user" else None
         self._need = need
         self._record = record
         self._kind = kind
@@ -255,10 +258,13 @@ class Holder:
         held = self._held(found)
         if held:
             return Step(thing=self.name, doing=Doing.LEAVE, why=f"it has {held} that others gave it")
-        return Step(thing=self.name, doing=Doing.REMOVE, why="it was created for this route")
+        return Step(thing=self.name, doing=Doing.REMOVE, why=f"it was created for this route{self._keys_text()}")
 
     def remove(self) -> str:
-        """Delete it; IAM itself refuses while it has anything."""
+        """Delete it, with the access keys that were made for connections; IAM itself refuses while it has more."""
+        for key_id in self._own_keys():
+            assert self._keys is not None
+            self._keys.delete(key_id)
         done = ask_if_there(
             self._call("delete_{}"),
             f"deleting {self.name}",
@@ -293,9 +299,20 @@ class Holder:
         )
         return {"Key": MARK_TAG, "Value": self._need.route_id} in answer["Tags"]
 
+    def _own_keys(self) -> dict[str, str]:
+        """Return the access keys that were made for connections: id to connection."""
+        known = self._keys.known() if self._keys is not None else {}
+        return {key_id: conn_id for key_id, conn_id in known.items() if conn_id}
+
+    def _keys_text(self) -> str:
+        return "".join(
+            f'; with its access key {key_id}. The Airflow connection "{conn_id}" is left: delete it yourself'
+            for key_id, conn_id in self._own_keys().items()
+        )
+
     def _held(self, found: dict[str, Any]) -> str:
         """Return what others gave it, in words; empty for nothing."""
-        if self._kind == "user" and self._list("list_access_keys", "iam:ListAccessKeys")["AccessKeyMetadata"]:
+        if self._keys is not None and not all(self._keys.known().values()):
             return "access keys"
         if self._kind == "group" and {one["UserName"] for one in found["Users"]} - {self._need.settings.user}:
             return "members"

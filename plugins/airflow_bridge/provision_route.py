@@ -78,6 +78,17 @@ def settle_route(
     return settle(things, route=route_id, removes=removes, dry_run=dry_run)
 
 
+def identity_account(route: Route) -> AwsAccount:
+    """Return the account in which the user, group or role of a route is made, with the connection that makes it.
+
+    Raises:
+        ConnectionConfigError: There is no such connection, or it is of no use.
+        RequestError: The route has no place on AWS.
+    """
+    defaults = load_defaults()
+    return _RouteThings(route, [], state=state_use(defaults), defaults=defaults).identity_account()
+
+
 @dataclass(frozen=True)
 class _RouteThings:
     """The things around one route.
@@ -147,17 +158,11 @@ class _RouteThings:
         yield from self._identity()
 
     def _identity(self) -> Iterator[Thing]:
-        """Yield who signs in for the route, in the account of the first place of it that is on AWS."""
+        """Yield who signs in for the route."""
         settings = self.route.provision.identity
         if settings is None:
             return
-        on_aws = [one for one in self.needs.places if one.location.kind == "s3"]
-        if not on_aws:
-            raise RequestError(
-                f'route "{self.route.id}" has provision.identity, and neither source, destination nor state in S3',
-                hint="leave it out; nothing was changed",
-            )
-        account = self._account(on_aws[0])
+        account = self.identity_account()
         rights = [one for one in rights_of(self._needs_of(self.route), region=account.region) if one.store == "aws"]
         owner = account.caller()[0]
         strangers = [one for one in settings.trusted if f"::{owner}:" not in one]
@@ -177,6 +182,16 @@ class _RouteThings:
             used_by=tuple(one.id for one in self.others if _identity_names(self.route) & _identity_names(one)),
         )
         yield from identity_things(account, need, self.record)
+
+    def identity_account(self) -> AwsAccount:
+        """Return the account of the first place of the route that is on AWS."""
+        on_aws = [one for one in self.needs.places if one.location.kind == "s3"]
+        if not on_aws:
+            raise RequestError(
+                f'route "{self.route.id}" has provision.identity, and neither source, destination nor state in S3',
+                hint="leave it out; nothing was changed",
+            )
+        return self._account(on_aws[0])
 
     def forwarder(self) -> Iterator[Thing]:
         """Yield the Lambda function of the route and what leads the bucket's events to it; nothing if it has none."""

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,13 +34,14 @@ from operators.transfer_report import ReportTransferOperator
 from skyferry.defaults import load_defaults
 from skyferry.errors import AccessDeniedError, RequestError
 from skyferry.receipts_index.items import IndexPlace, item_of
-from skyferry.receipts_index.reading import OPENERS_GROUP, find_receipts, open_index
+from skyferry.receipts_index.reading import find_receipts, open_index
 from skyferry.receipts_index.upkeep import IndexTarget, keep_index
 from skyferry.records import Outcome, Receipt
 from skyferry.routes import find_route
 from skyferry.state import Run
 from stack.running import Endpoint
-from tests.airflow_home import PROJECT, connection_variables
+from tests.airflow_home import connection_variables
+from tests.declared_entry_points import declared_path
 from tests.faults.proxy import Fault, FaultProxy, Forward, Request, Response, answer, fault_proxy_in_thread
 from tests.killing import NEVER, killed_at
 
@@ -426,14 +426,7 @@ def test_what_a_queue_tells_of_is_indexed_for_each_of_its_routes(site: Site) -> 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """`transfer receipts`, with the entry points this project declares whatever was installed before."""
-    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["entry-points"][OPENERS_GROUP]
-    folder = tmp_path / "installed" / "skyferry_declared-0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: skyferry-declared\nVersion: 0\n")
-    lines = [f"{name} = {value}" for name, value in declared.items()]
-    (folder / "entry_points.txt").write_text("\n".join([f"[{OPENERS_GROUP}]", *lines]))
-    places = [folder.parent, PROJECT / "include", PROJECT / "plugins"]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(place) for place in places))
+    monkeypatch.setenv("PYTHONPATH", declared_path(tmp_path))
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         program = [sys.executable, "-c", "from skyferry.cli import main; main()", "receipts", "--id", "orders"]

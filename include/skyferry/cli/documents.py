@@ -114,6 +114,21 @@ class StatisticsDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKeyDocument:
+    """A new access key, and the Airflow connection that has it and its secret."""
+
+    key_id: str
+    conn_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionDocument(Surroundings):
+    """What `transfer provision` writes; `access_key` only with `--access-key`."""
+
+    access_key: AccessKeyDocument | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyDocument:
     """The rights of a route's connections."""
 
@@ -131,7 +146,7 @@ DOCUMENTS: Mapping[str, type] = {
     "transfer statistic": StatisticsDocument,
     "transfer audit": Audit,
     "transfer clean": Cleanup,
-    "transfer provision": Surroundings,
+    "transfer provision": ProvisionDocument,
     "transfer deprovision": Surroundings,
     "transfer doctor": Diagnosis,
     "transfer doctor --send-probe": FlowReport,

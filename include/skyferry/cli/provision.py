@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,13 @@ from skyferry.cli.request_options import complete_route
 from skyferry.cli.run import FAILED, AsJson
 from skyferry.cli.watching import await_result
 
+if TYPE_CHECKING:
+    from skyferry.history.airflow_api import AirflowApi
+
 STATE_URL_VARIABLE = "SKYFERRY_STATE_URL"
 _NOWHERE = "file:///"
+_ACCESS_KEY = "--access-key"
+_REPLACE_KEY = "--replace-key"
 
 RouteOption = Annotated[
     str, typer.Option("--id", metavar="ROUTE", autocompletion=complete_route, help="The route's id.")
@@ -32,6 +37,17 @@ def provision(
     with_gateway: Annotated[
         bool, typer.Option("--with-gateway", help="Make the API Gateway of provision.gateway, too.")
     ] = False,
+    access_key: Annotated[
+        str,
+        typer.Option(
+            _ACCESS_KEY,
+            metavar="CONN_ID",
+            help="Also make an access key of the user of provision.identity, for this new Airflow connection.",
+        ),
+    ] = "",
+    replace_key: Annotated[
+        bool, typer.Option(_REPLACE_KEY, help=f"With {_ACCESS_KEY}: give the connection, made so before, a new key.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,15 +55,17 @@ def provision(
 
     What others have is left as it is; running it again changes nothing. It runs in Airflow, as the DAG "provision",
     with the connections of the route. Exits with 1 if something could not be made.
+
+    An access key is made by this command itself; its secret goes to Airflow and is not shown.
     """
-    _settle(
-        route,
-        removes=False,
-        dry_run=dry_run,
-        as_json=as_json,
-        with_lambda=with_lambda,
-        with_gateway=with_gateway,
-    )
+    _check_key(route, access_key, replaces=replace_key, dry_run=dry_run)
+    api = connect()
+    asked = {"with_lambda": with_lambda, "with_gateway": with_gateway}
+    found = _settled(api, route, removes=False, dry_run=dry_run, **asked)
+    if access_key and found["state"] == "success":
+        _hand_over(api, found, access_key, replaces=replace_key, as_json=as_json)
+    else:
+        _show(found, as_json=as_json)
 
 
 def deprovision(route: RouteOption, *, dry_run: DryRun = False, as_json: AsJson = False) -> None:
@@ -56,7 +74,7 @@ def deprovision(route: RouteOption, *, dry_run: DryRun = False, as_json: AsJson 
     No object and no message is ever removed: buckets and queues that hold some stay. Exits with 1 if something could
     not be removed.
     """
-    _settle(route, removes=True, dry_run=dry_run, as_json=as_json)
+    _show(_settled(connect(), route, removes=True, dry_run=dry_run), as_json=as_json)
 
 
 def policy(
@@ -91,12 +109,45 @@ def policy(
     write_json({"route": route, **shown})
 
 
-def _settle(route: str, *, removes: bool, dry_run: bool, as_json: bool, **asked: bool) -> None:
+def _check_key(route: str, access_key: str, *, replaces: bool, dry_run: bool) -> None:
+    """Refuse, before anything is done, what could never have a key."""
+    if replaces and not access_key:
+        raise typer.BadParameter(f"goes with {_ACCESS_KEY}", param_hint=f"'{_REPLACE_KEY}'")
+    if not access_key:
+        return
+    if dry_run:
+        raise typer.BadParameter("goes without --dry-run: a key is made or not", param_hint=f"'{_ACCESS_KEY}'")
+    from skyferry.provisioning.access_keys import check_conn_id, check_user
+    from skyferry.routes import find_route
+
+    check_conn_id(access_key)
+    check_user(find_route(route))
+
+
+def _hand_over(api: AirflowApi, found: Mapping[str, Any], conn_id: str, *, replaces: bool, as_json: bool) -> None:
+    """Show what was done, and give a connection a key when all of it is."""
+    from skyferry.provisioning.access_keys import hand_over, open_keys
+    from skyferry.routes import find_route
+
+    if not as_json:
+        _write(found)
+    route = find_route(found["route"])
+    key = hand_over(open_keys(route), api, route=route.id, conn_id=conn_id, replaces=replaces)
+    if as_json:
+        write_json({**found, "access_key": {"key_id": key.key_id, "conn_id": key.conn_id}})
+        return
+    deleted = "".join(f"; {key_id} is deleted" for key_id in key.deleted)
+    say(f'connection "{key.conn_id}" has the access key {key.key_id}{deleted}')
+
+
+def _settled(api: AirflowApi, route: str, *, removes: bool, dry_run: bool, **asked: bool) -> Mapping[str, Any]:
     from skyferry.history.run_control import PROVISION_TASK_ID, start_provisioning
 
-    api = connect()
     started = start_provisioning(api, route=route, removes=removes, dry_run=dry_run, **asked)
-    found = await_result(api, started, task_id=PROVISION_TASK_ID)
+    return await_result(api, started, task_id=PROVISION_TASK_ID)
+
+
+def _show(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         write_json(dict(found))
     else:

@@ -20,12 +20,14 @@ from typing import Any, ParamSpec, TypeVar
 import urllib3
 from airflow_client.client import ApiClient, ApiException, Configuration
 from airflow_client.client.api.asset_api import AssetApi
+from airflow_client.client.api.connection_api import ConnectionApi
 from airflow_client.client.api.dag_api import DAGApi
 from airflow_client.client.api.dag_run_api import DagRunApi
 from airflow_client.client.api.task_instance_api import TaskInstanceApi
 from airflow_client.client.api.x_com_api import XComApi
 from airflow_client.client.models.clear_task_instances_body import ClearTaskInstancesBody
 from airflow_client.client.models.clear_task_instances_body_task_ids_inner import ClearTaskInstancesBodyTaskIdsInner
+from airflow_client.client.models.connection_body import ConnectionBody
 from airflow_client.client.models.dag_collection_response import DAGCollectionResponse
 from airflow_client.client.models.dag_patch_body import DAGPatchBody
 from airflow_client.client.models.dag_run_clear_body import DAGRunClearBody
@@ -38,7 +40,13 @@ from airflow_client.client.models.task_instance_collection_response import TaskI
 from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRunPostBody
 from pydantic import ValidationError
 
-from skyferry.errors import AirflowAccessError, AirflowRefusedError, AirflowUnreachableError, UnknownRunError
+from skyferry.errors import (
+    AirflowAccessError,
+    AirflowRefusedError,
+    AirflowUnreachableError,
+    TransferError,
+    UnknownRunError,
+)
 from skyferry.history.airflow_access import AirflowAccess
 from skyferry.history.transfer_run import (
     ON_DEMAND_DAG_ID,
@@ -51,6 +59,7 @@ from skyferry.history.transfer_run import (
     is_transfer_dag,
     route_of,
 )
+from skyferry.provisioning.access_keys import AccessKey, KnownConnection
 
 PAGE_RUNS = 100
 """Airflow's default `[api] maximum_page_limit`; more is cut to that."""
@@ -170,6 +179,7 @@ class AirflowApi:
         client = ApiClient(configuration)
         self._dags, self._runs = DAGApi(client), DagRunApi(client)
         self._tasks, self._xcoms, self._assets = TaskInstanceApi(client), XComApi(client), AssetApi(client)
+        self._connections = ConnectionApi(client)
         self._client = client
         self._token = str(configuration.access_token)
 
@@ -447,6 +457,50 @@ class AirflowApi:
     def _tasks_cleared(self, dag_id: str, body: ClearTaskInstancesBody) -> None:
         _checked(self._tasks.post_clear_task_instances_without_preload_content(dag_id, body, _request_timeout=_TIMEOUT))
 
+    def connection(self, conn_id: str) -> KnownConnection | None:
+        """Return what may be seen of a connection; None if there is none."""
+        body = self._call(self._connection, conn_id)
+        if body is None:
+            return None
+        try:
+            found = json.loads(body)
+            return KnownConnection(login=found["login"] or "", description=found["description"] or "")
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._strange() from error
+
+    def _connection(self, conn_id: str) -> bytes | None:
+        response = self._connections.get_connection_without_preload_content(conn_id, _request_timeout=_TIMEOUT)
+        return _checked(response, may_be_missing=True)
+
+    def write_connection(self, conn_id: str, key: AccessKey, *, description: str, is_new: bool) -> None:
+        """Create a connection for AWS with this key, or give one that is there this key.
+
+        No error holds the secret, or has a cause that holds it: Airflow repeats what it refuses.
+        """
+        try:
+            self._call(self._connection_written, conn_id, key, description, is_new=is_new)
+        except TransferError as error:
+            raise type(error)(str(error).replace(key.secret, "***")) from None
+
+    def _connection_written(self, conn_id: str, key: AccessKey, description: str, *, is_new: bool) -> None:
+        body = ConnectionBody(
+            connection_id=conn_id,
+            conn_type="aws",
+            description=description,
+            login=key.key_id,
+            password=key.secret,
+            extra=json.dumps(dict(key.extra)),
+        )
+        # Answers without the client's models, which writes those that it reads to its log.
+        if is_new:
+            answer = self._connections.post_connection_without_preload_content(body, _request_timeout=_TIMEOUT)
+        else:
+            answer = self._connections.patch_connection_without_preload_content(
+                conn_id, body, update_mask=["login", "password", "extra"], _request_timeout=_TIMEOUT
+            )
+        if not 200 <= answer.status < 300:
+            raise ApiException(status=answer.status, reason=answer.reason, body=_plain_detail(answer.data))
+
     def page_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's web UI."""
         return f"{self.access.url}/dags/{dag_id}/runs/{urllib.parse.quote(run_id, safe='')}"
@@ -486,7 +540,7 @@ class AirflowApi:
         if error.status == 403:
             return AirflowRefusedError(
                 f"Airflow at {self.access.url} does not let this login do that ({what})",
-                hint="ask for the permission on the DAG, or use another login",
+                hint="ask for the permission, or use another login",
             )
         if error.status >= 500:
             return AirflowUnreachableError(f"Airflow at {self.access.text} answers with a fault of its own: {what}")
@@ -549,6 +603,15 @@ def _checked(response: Any, *, may_be_missing: bool = False) -> bytes | None:
     if not 200 <= response.status < 300:
         raise ApiException(status=response.status, reason=response.reason, body=body.decode(errors="replace"))
     return body
+
+
+def _plain_detail(body: bytes) -> str:
+    """Return an answer that refuses, if it does so in words; lists and objects repeat what was sent."""
+    try:
+        detail = json.loads(body)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return json.dumps({"detail": detail}) if isinstance(detail, str) else ""
 
 
 def _is_whole_report(event: Mapping[str, Any]) -> bool:

@@ -22,7 +22,7 @@ class Identity(BaseModel):
     user: str = Field(
         default="",
         title="User",
-        description="Name of an IAM user; created if it is missing. Its access key is yours to make.",
+        description="Name of an IAM user; created if it is missing. Its access key is made with --access-key.",
         examples=["skyferry-orders"],
         pattern=_NAME_PATTERN,
         json_schema_extra={"expected": _NAME_RULE},
