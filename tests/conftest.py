@@ -39,6 +39,7 @@ ROUTES = {
         ("orders", "orders", "lake"),
         ("orders_to_lake", "shop", "shop-lake"),
         ("seven_files", "seven", "seven-copied"),
+        ("probed", "probed", "probed-copied"),
         ("witnessed", "witnessed", "witnessed-copied"),
     )
 }

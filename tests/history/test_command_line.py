@@ -243,16 +243,16 @@ def test_what_a_route_needs_is_planned_made_and_left(transfer: Transfer, airflow
 def test_a_probe_goes_through_a_route_that_the_doctor_starts(
     transfer: Transfer, airflow_services: LocalAirflow
 ) -> None:
-    source, copies = (airflow_services.exchange / name for name in ("witnessed", "witnessed-copied"))
+    source, copies = (airflow_services.exchange / name for name in ("probed", "probed-copied"))
     source.mkdir(exist_ok=True)
     (source / "of-somebody.csv").write_bytes(b"waits for its own run")
     before = sorted(path.name for folder in (source, copies) if folder.is_dir() for path in folder.iterdir())
-    done = transfer("doctor", "--id", "witnessed", "--send-probe", "--timeout", "20m", "--json")
+    done = transfer("doctor", "--id", "probed", "--send-probe", "--timeout", "20m", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = document(done, "transfer doctor --send-probe")
     assert [one["step"] for one in found["steps"]] == ["written", "begun", "planned", "copied", "reported"]
     assert (found["state"], found["problem"], found["left"]) == ("success", "", [])
-    assert found["run"].startswith("transfer__witnessed/")
+    assert found["run"].startswith("transfer__probed/")
     assert found["removed"] == [found["source"], found["destination"]]
     after = sorted(path.name for folder in (source, copies) if folder.is_dir() for path in folder.iterdir())
     assert after == before

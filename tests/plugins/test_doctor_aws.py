@@ -15,7 +15,7 @@ from airflow_bridge.flow_doctor import PUT, REMOVE, send_flow_probe
 from airflow_bridge.route_doctor import examine_route
 from airflow_bridge.stage_failure import StageFailed
 from airflow_bridge.stage_runner import StageRunner
-from operators.transfer_doctor import ExamineRouteOperator
+from operators.transfer_doctor import EXAMINE, ExamineRouteOperator
 from skyferry import attempts
 from skyferry.doctor.findings import Diagnosis, Finding
 from skyferry.doctor.flow_report import ProbeSent
@@ -289,7 +289,7 @@ def test_a_doctor_that_is_stopped_removes_what_it_has_written(
 
     before = everything(guarded)
     monkeypatch.setattr("operators.transfer_doctor.StageRunner", lambda: runner)
-    context = {"params": {"id": "orders"}, "ti": TaskInstance()}
+    context = {"params": {"id": "orders", "action": EXAMINE}, "ti": TaskInstance()}
     with behind(guarded, monkeypatch, stop_at_a_write), pytest.raises(StageFailed, match="the task was stopped"):
         ExamineRouteOperator(task_id="doctor").execute(context)
     assert everything(guarded) == before
@@ -309,12 +309,12 @@ def test_the_task_fails_with_a_result_and_says_what_to_change(guarded: Guarded, 
     ti = TaskInstance()
     try:
         with pytest.raises(StageFailed, match="s3:PutObject is missing, so no object can be copied; add to the policy"):
-            ExamineRouteOperator(task_id="doctor").execute({"params": {"id": "orders"}, "ti": ti})
+            ExamineRouteOperator(task_id="doctor").execute({"params": {"id": "orders", "action": EXAMINE}, "ti": ti})
     finally:
         guarded.enforce(on=False)
     assert ti.xcoms["return_value"]["state"] == "failed"
     with pytest.raises(StageFailed, match='no route "ordres"; did you mean "orders"'):
-        ExamineRouteOperator(task_id="doctor").execute({"params": {"id": "ordres"}, "ti": ti})
+        ExamineRouteOperator(task_id="doctor").execute({"params": {"id": "ordres", "action": EXAMINE}, "ti": ti})
     assert "ordres" in ti.xcoms["return_value"]["problem"]
 
 
