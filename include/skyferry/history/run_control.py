@@ -71,8 +71,8 @@ def retry_run(api: AirflowApi, run: TransferRun, *, failed_only: bool) -> Transf
     """Let a run run again under its id, and return it; its report counts each object once.
 
     Args:
-        failed_only: Only the tasks that did not succeed, and what comes after them, the report always; otherwise it
-            plans anew.
+        failed_only: Only the tasks that did not succeed, and what comes after them; the report if all did. Otherwise
+            it plans anew.
 
     Raises:
         AirflowRefusedError: The run is not over, or nothing in it failed.
