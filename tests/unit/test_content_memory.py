@@ -47,7 +47,7 @@ def test_a_piece_holds_the_whole() -> None:
 
 def _take(held: list[memoryview]) -> None:
     memory = allocate(PART_BYTES)
-    with open("/dev/zero", "rb", buffering=0) as zeros:
+    with Path("/dev/zero").open("rb", buffering=0) as zeros:
         assert zeros.readinto(memory) == PART_BYTES
     held.append(memory)
 
