@@ -82,7 +82,7 @@ def visit(browser: Browser, airflow_services: LocalAirflow) -> Iterator[Callable
 def held_run(clients: Clients, airflow_services: LocalAirflow) -> Iterator[dict[str, Any]]:
     """A run that waits, because its DAG is paused."""
     folder = f"file://{airflow_services.exchange}/held"
-    text = f'id: held\nsource: {{url: "{folder}/in/"}}\ndestination: {{url: "{folder}/out/"}}\n'
+    text = f'id: held\nsource: {{url: "{folder}/in/"}}\ndestination: {{url: "{folder}/out/"}}\nschedule: "@daily"\n'
     clients.op.put("/routes/held", json={"text": text}).raise_for_status()
     wait_for_dag(clients, "held")
     dag = f"{airflow_services.url}/api/v2/dags/transfer__held"

@@ -130,10 +130,17 @@ def test_a_run_under_way_is_shown_with_its_progress_and_can_be_cancelled(
     under_way = seen.page.get_by_role("table", name="Under way")
     expect(under_way.get_by_role("row", name="held")).to_contain_text("queued")
     expect(under_way.get_by_role("progressbar").first).to_be_visible()
+    routes = seen.page.get_by_role("table", name="Routes")
+    # Airflow knows a next time for a paused DAG too, often one that is over.
+    expect(routes.get_by_role("row", name="held")).to_contain_text("none while paused")
     under_way.get_by_role("link", name="held").click()
     seen.page.get_by_role("button", name="Cancel").click()
     expect(seen.page.get_by_role("button", name="Retry what failed")).to_be_visible()
     expect(seen.page.locator("main")).to_contain_text("cancelled by user")
+    seen.open("#/runs?route=held")
+    row = seen.page.get_by_role("row", name="held no report")
+    # Outcome, route, began, took; then copied, skipped, refused and failed, bytes.
+    assert row.get_by_role("cell").all_inner_texts()[4:] == ["-"] * 4, "what it did is not known"
     assert seen.complaints == []
 
 
