@@ -201,7 +201,7 @@ async def _write_entries(entries: AsyncIterator[Entry], url: str, *, as_json: bo
         folders += sum(entry.info is None for entry in page)
         total_bytes += sum(entry.info.size_bytes for entry in page if entry.info)
     if url.endswith("://"):
-        say(f"{folders:,} bucket{'' if folders == 1 else 's'}")
+        say(f"{folders:,} buckets")
         return
     say(f"{objects:,} objects ({size_text(total_bytes)})" + (f", {folders:,} folders" if folders else ""))
 
