@@ -82,13 +82,27 @@ def visit(browser: Browser, airflow_services: LocalAirflow) -> Iterator[Callable
 def held_run(clients: Clients, airflow_services: LocalAirflow) -> Iterator[dict[str, Any]]:
     """A run that waits, because its DAG is paused."""
     folder = f"file://{airflow_services.exchange}/held"
-    text = f'id: held\nsource: {{url: "{folder}/in/"}}\ndestination: {{url: "{folder}/out/"}}\nschedule: "@daily"\n'
+    text = f'id: held\nsource: {{url: "{folder}/in/"}}\ndestination: {{url: "{folder}/out/"}}\n'
     clients.op.put("/routes/held", json={"text": text}).raise_for_status()
     wait_for_dag(clients, "held")
     dag = f"{airflow_services.url}/api/v2/dags/transfer__held"
     clients.op.patch(dag, json={"is_paused": True}).raise_for_status()
     yield clients.op.post(f"{dag}/dagRuns", json={"logical_date": None}).raise_for_status().json()
     clients.op.delete("/routes/held")
+
+
+@pytest.fixture
+def paused_route(clients: Clients, airflow_services: LocalAirflow) -> Iterator[str]:
+    """A route with a schedule, whose DAG is paused; Airflow keeps a next time for it."""
+    folder = f"file://{airflow_services.exchange}/paused"
+    text = f'id: paused\nsource: {{url: "{folder}/in/"}}\ndestination: {{url: "{folder}/out/"}}\nschedule: "@daily"\n'
+    clients.op.put("/routes/paused", json={"text": text}).raise_for_status()
+    wait_for_dag(clients, "paused")
+    dag = f"{airflow_services.url}/api/v2/dags/transfer__paused"
+    clients.op.patch(dag, json={"is_paused": True}).raise_for_status()
+    assert clients.op.get("/routes/paused").json()["next_run_after"]
+    yield "paused"
+    clients.op.delete("/routes/paused")
 
 
 @pytest.fixture(scope="session")
