@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
+from skyferry.content_memory import Content
 from skyferry.errors import (
     ConnectionConfigError,
     ConnectionLostError,
@@ -58,7 +59,7 @@ class Answer:
     target: Target
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: Content
 
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body.
@@ -67,7 +68,7 @@ class Answer:
             ConnectionLostError: There is none, so no store has written it.
         """
         try:
-            values = json.loads(self.body)
+            values = json.loads(bytes(self.body))
         except ValueError:
             values = None
         if not isinstance(values, dict):
@@ -142,9 +143,10 @@ def parse_xml(answer: Answer) -> ET.Element:
         ConnectionLostError: The answer is none, or declares a document type, which no store does.
     """
     try:
-        if b"<!DOCTYPE" in answer.body:
+        body = bytes(answer.body)
+        if b"<!DOCTYPE" in body:
             raise ET.ParseError("document type")
-        root = ET.fromstring(answer.body)  # noqa: S314 - without a document type there are no entities
+        root = ET.fromstring(body)  # noqa: S314 - without a document type there are no entities
     except ET.ParseError:
         raise ConnectionLostError(f"{answer.target} failed: the answer is no XML of a store") from None
     for element in root.iter():
@@ -152,7 +154,7 @@ def parse_xml(answer: Answer) -> ET.Element:
     return root
 
 
-async def in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
+async def in_pieces(*bodies: Content) -> AsyncIterator[memoryview]:
     """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
     for body in bodies:
         view = memoryview(body)
