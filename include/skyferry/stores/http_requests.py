@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from skyferry.content_memory import Content
@@ -131,7 +132,7 @@ async def exchange(
         raise _oversized(target, "more", size_bytes or 0) from None
     except Exception as error:  # whatever the client raises has a translation
         # Without the cause: signatures and sessions in addresses and headers are secrets.
-        raise _translate(error, target, line) from None
+        raise _translate(error, target, line, endpoint=_endpoint(address)) from None
     return Answer(target=target, status=reply.status, headers=reply.headers, body=reply.body)
 
 
@@ -172,7 +173,13 @@ def _oversized(target: Target, found: str, size_bytes: int) -> SizeMismatchError
     return SizeMismatchError(f"{target.url} came with {found} bytes; {size_bytes:,} were asked for")
 
 
-def _translate(error: Exception, target: Target, line: Line) -> TransferError:
+def _endpoint(address: str) -> str:
+    """Return an address without all that may be secret: user and password, path, query."""
+    scheme, netloc, *_ = urlsplit(address)
+    return f"{scheme}://{netloc.rpartition('@')[2]}"
+
+
+def _translate(error: Exception, target: Target, line: Line, *, endpoint: str) -> TransferError:
     if isinstance(error, TransferError):
         return error
     if isinstance(error, TransportError) and error.is_trust:
@@ -180,5 +187,5 @@ def _translate(error: Exception, target: Target, line: Line) -> TransferError:
             f"{target} failed: the certificate of the endpoint is not trusted", hint=line.trust_hint
         )
     if isinstance(error, TransportError):
-        return ConnectionLostError(f"{target} failed: {error}", hint="the endpoint did not answer properly")
+        return ConnectionLostError(f"{target} failed: {error}", hint=f"{endpoint} did not answer properly")
     return PermanentError(f"{target} failed: {type(error).__name__}")
