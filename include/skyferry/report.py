@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from skyferry.errors import TransferIncompleteError, printable
 from skyferry.records import Outcome, Receipt
 from skyferry.refusals import OTHER
 from skyferry.run_budget import BUDGET
+
+if TYPE_CHECKING:
+    from skyferry.state import Run
 
 MAX_PROBLEMS = 20
 """How many refused and failed objects the report names; the records under `state_url` have all of them."""
@@ -182,6 +185,33 @@ class Totals:
             "refused_by_reason": dict(self.refused_by_reason),
             "metadata_losses": self.metadata_losses,
         }
+
+
+def report_of_nothing(run: Run, problem: str) -> Report:
+    """Return the report of a run whose parameters or connections are wrong: it had no source to look at.
+
+    Args:
+        problem: What is wrong, in a sentence.
+    """
+    ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    numbers = {name: value for name, value in Totals().numbers().items() if name in Report.__slots__}
+    return Report(
+        run_id=run.run_id,
+        route=run.route,
+        state="failed",
+        source="",
+        destination="",
+        dry_run=False,
+        objects_to_copy=0,
+        bytes_to_copy=0,
+        started_at=run.started_at,
+        ended_at=ended_at,
+        duration_seconds=seconds_between(run.started_at, ended_at),
+        throughput_bytes_per_second=0.0,
+        records="",
+        problems=(printable(problem),),
+        **numbers,
+    )
 
 
 def total_of(parts: Iterable[Totals]) -> Totals:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_bridge.arrival_assets import announce_arrivals
 from airflow_bridge.report_asset import tell_report
 from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_metrics import send_metrics
+from airflow_bridge.transfer_setup import run_of
 from airflow_bridge.transfer_tables import report_lines
 from operators.transfer_stage import FAILURE_KEY, PLAN_TASK_ID, TransferStageOperator
 from skyferry.errors import TransferError, TransferIncompleteError
+from skyferry.report import report_of_nothing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,7 +34,12 @@ class ReportTransferOperator(TransferStageOperator):
 
     def run_stage(self, context: Context) -> dict[str, Any]:
         is_planned = self.pinned_request(context) is not None
-        transfer = self._transfer_to_report(context, is_planned=is_planned)
+        try:
+            transfer = self.transfer_of(context)
+        except TransferError as error:
+            if is_planned:
+                raise
+            self._fail_without_transfer(context, str(error))
         report = self._report(transfer, plan_failure=None if is_planned else self._plan_failure(context))
         for line in report_lines(report):
             self.log.info("%s", line)
@@ -45,14 +52,13 @@ class ReportTransferOperator(TransferStageOperator):
         report.raise_if_incomplete()
         return report.to_json()
 
-    def _transfer_to_report(self, context: Context, *, is_planned: bool) -> TransferSetup:
-        try:
-            return self.transfer_of(context)
-        except TransferError:
-            if is_planned:
-                raise
-            # The plan failed of the same cause, and has said so.
-            raise TransferIncompleteError(f"nothing was transferred: {_PLAN_FAILED}") from None
+    def _fail_without_transfer(self, context: Context, problem: str) -> NoReturn:
+        """Leave the report of a run whose parameters or connections are wrong, so that nobody has to read its logs."""
+        dag_run = context["dag_run"]
+        named = self.route_id or (dag_run.conf or {}).get("id") or ""
+        report = report_of_nothing(run_of(dag_run, route=str(named)), problem)
+        context["ti"].xcom_push(key=RETURN_KEY, value=report.to_json())
+        raise TransferIncompleteError(f"nothing was transferred: {problem}") from None
 
     def _plan_failure(self, context: Context) -> str:
         """Return what the plan failed of; empty for one that was killed, or never began."""

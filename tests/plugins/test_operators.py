@@ -106,6 +106,17 @@ def test_a_plan_that_failed_makes_the_report_fail(folders, context):
     assert f"file://{source}/" in problem
 
 
+def test_a_run_with_wrong_parameters_leaves_a_report_that_says_so(folders, context):
+    context["dag_run"].conf |= {"id": "orders", "source_conn_id": "aws_shop"}
+    with pytest.raises(StageFailed) as caught:
+        plan(context)
+    with pytest.raises(StageFailed, match="nothing was transferred: .*source_conn_id is set"):
+        report(context)
+    told = context["ti"].xcoms["return_value"]
+    assert told["problems"] == [str(caught.value.error)]
+    assert (told["state"], told["route"], told["objects_planned"]) == ("failed", "orders", 0)
+
+
 def test_a_failed_second_plan_is_not_covered_by_the_first_one_s_success(folders, context):
     source, _ = folders
     (source / "a").write_text("a")

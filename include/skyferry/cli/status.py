@@ -63,7 +63,7 @@ def status(
         return
     while True:
         runs = [run for run in history.latest(limit=limit, route=route) if not failed or run.outcome in _BAD]
-        _show_runs(api, runs, as_json=as_json)
+        _show_runs(api, runs, route=route, as_json=as_json)
         if not is_watched:
             return
         time.sleep(REFRESH_SECONDS)
@@ -105,7 +105,7 @@ def _show_objects(api: AirflowApi, run: TransferRun, *, only_failed: bool, as_js
         raise typer.Exit(FAILED)
 
 
-def _show_runs(api: AirflowApi, runs: list[TransferRun], *, as_json: bool) -> None:
+def _show_runs(api: AirflowApi, runs: list[TransferRun], *, route: str, as_json: bool) -> None:
     from skyferry.cli.documents import RunsDocument, run_document
     from skyferry.cli.documents import as_json as to_json
 
@@ -115,4 +115,4 @@ def _show_runs(api: AirflowApi, runs: list[TransferRun], *, as_json: bool) -> No
     elif runs:
         write_runs(runs)
     else:
-        say("no runs; see: transfer run --help")
+        say(f'no runs of "{route}"; see: transfer config list' if route else "no runs; see: transfer run --help")
