@@ -404,6 +404,28 @@ def test_a_queue_that_is_missing_is_one_finding(guarded: Guarded, folder: Path) 
     assert f"there is no queue {url}" in found.text
 
 
+def test_credentials_nobody_knows_are_no_missing_right_with_a_queue_or_a_table_either(
+    guarded: Guarded, folder: Path, queue_url: str, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both in the words of AWS; moto answers in those of S3, which clients of other services do not read."""
+
+    async def nobody(request: Request, forward: Forward) -> Response:
+        service = request.header("X-Amz-Target").partition(".")[0]
+        codes = {"AmazonSQS": (403, "InvalidClientTokenId"), "DynamoDB_20120810": (400, "UnrecognizedClientException")}
+        if service not in codes:
+            return await forward(request)
+        status, code = codes[service]
+        return Response(status, (), json.dumps({"__type": f"com.amazon.coral.service#{code}"}).encode())
+
+    detect = {"kind": "sqs", "queue_url": queue_url, "conn_id": "aws_shop"}
+    write_route(folder, {**INDEXED, "detect": detect, "schedule": "event"})
+    with behind(guarded, monkeypatch, nobody):
+        found = wrong(examine_freely())
+    assert {(one.where, one.state) for one in found} == {("events", "failed"), ("index", "failed")}
+    assert {one.ability for one in found if one.where == "events"} == {"look"}
+    assert [one.statement for one in found if one.statement] == []
+
+
 @pytest.fixture
 def table(guarded: Guarded, folder: Path) -> Iterator[Any]:
     """The table of an index of receipts, and a route that writes to it."""

@@ -13,13 +13,14 @@ from typing import TypeVar
 from skyferry.attempts import Attempts
 from skyferry.detect.sqs_queue import QueueMessage, QueueMissingError, QueueState, SqsQueue
 from skyferry.doctor.findings import Outcome, State
-from skyferry.errors import AccessDeniedError, TransferError
+from skyferry.errors import TransferError
 from skyferry.provisioning.abilities import Ability
 
 _Result = TypeVar("_Result")
 
 _NO_MESSAGE = QueueMessage(message_id="", receipt_handle="skyferry-doctor-holds-no-message", body="")
 _FEW_RECEIVES = 2
+_MADE_LATER = Outcome(state=State.NOT_CHECKED, why="it is not there yet; the first run creates it")
 NOT_SENT = Outcome(state=State.NOT_CHECKED, why="a message that is sent cannot be taken back")
 """What is known of a right to send."""
 
@@ -68,15 +69,10 @@ class _QueueProbes:
     async def _try(self, ability: Ability, call: Callable[[], Awaitable[_Result]]) -> _Result | None:
         try:
             result = await self._attempts.call(call)
-        except QueueMissingError as error:
-            why = "it is not there yet; the first run creates it" if self._is_created else str(error)
-            state = State.NOT_CHECKED if self._is_created else State.FAILED
-        except AccessDeniedError as error:
-            state, why = State.MISSING, error.message
         except TransferError as error:
-            state, why = State.FAILED, str(error)
+            is_made_later = isinstance(error, QueueMissingError) and self._is_created
+            self._outcomes[ability] = _MADE_LATER if is_made_later else Outcome.of(error)
         else:
             self._outcomes[ability] = Outcome(state=State.OK)
             return result
-        self._outcomes[ability] = Outcome(state=state, why=why)
         return None
