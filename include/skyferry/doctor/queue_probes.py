@@ -2,7 +2,7 @@
 
 Messages are not sent: what is in a queue cannot be taken back by those who may only send. One message at most is
 received, with no time of its own, so that it can be received again at once; SQS counts that as one reception. Where a
-message is moved away after two, none is received while some wait.
+message is moved away after two, or nobody may ask after how many, none is received while some wait.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ class _QueueProbes:
         return self._outcomes
 
     async def _receive(self, state: QueueState | None) -> None:
-        if state is not None and state.waiting and 0 < state.max_receives <= _FEW_RECEIVES:
+        if state is None:
+            why = "after how many receptions a message becomes a dead letter is not known"
+            self._outcomes[Ability.RECEIVE] = Outcome(state=State.NOT_CHECKED, why=why)
+            return
+        if state.waiting and 0 < state.max_receives <= _FEW_RECEIVES:
             why = f"messages wait, and each becomes a dead letter after {state.max_receives} receptions"
             self._outcomes[Ability.RECEIVE] = Outcome(state=State.NOT_CHECKED, why=why)
             return
