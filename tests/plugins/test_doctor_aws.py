@@ -25,7 +25,7 @@ from skyferry.receipts_index.items import HASH_KEY, RANGE_KEY
 from skyferry.routes import Route
 from stack.components import component
 from stack.running import running
-from tests.faults.proxy import Fault, Forward, Request, Response, fault_proxy_in_thread
+from tests.faults.proxy import Fault, Forward, Request, Response, drop_reply, fault_proxy_in_thread
 from tests.plugins.guarded_aws import IDLE, ROUTE, STATE, Guarded, furnished, move, needed, policy_of
 
 QUEUE = "orders"
@@ -527,6 +527,33 @@ def test_a_probe_is_put_and_removed_and_its_copy_with_it(guarded: Guarded, folde
     assert gone.removed == (found.source, found.copy)
     assert everything(guarded) == before
     assert send(guarded, REMOVE, *rights).removed == ()
+
+
+@pytest.mark.parametrize("is_reached_again", [True, False])
+def test_a_probe_whose_put_was_never_answered_is_removed_or_named(
+    guarded: Guarded, folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_reached_again: bool
+) -> None:
+    write_route(folder, KEEPING)
+    before, is_put = everything(guarded), False
+
+    async def lose_answers(request: Request, forward: Forward) -> Response:
+        nonlocal is_put
+        if "/shop/" in request.target and "skyferry-flow-" in request.target:
+            is_put = is_put or request.method == "PUT"
+            if request.method == "PUT" or not is_reached_again:
+                return await drop_reply()(request, forward)
+        return await forward(request)
+
+    with behind(guarded, monkeypatch, lose_answers):
+        found = send_flow_probe("orders", TOKEN, action=PUT, run=lambda coroutine: StageRunner().run(coroutine))
+    assert is_put
+    assert (found.state, found.written_at) == ("failed", "")
+    assert "the probe was not put: " in found.problem
+    if is_reached_again:
+        assert (found.removed, found.left) == ((found.source,), ())
+        assert everything(guarded) == before
+    else:
+        assert [text.startswith(f"{found.source}: ") for text in found.left] == [True]
 
 
 def test_what_is_not_the_probe_is_left_and_named(guarded: Guarded, folder: Path) -> None:
