@@ -339,6 +339,34 @@ def test_a_table_that_takes_too_long_is_left_and_the_rest_is_counted(site: Site)
     assert len(site.found()) == 3
 
 
+def test_the_minute_of_a_task_is_one_for_all_its_indexes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.transfer()
+    use, clock, asked = state_use(load_defaults()), SimpleNamespace(now=0.0), []
+
+    class SlowTable:
+        def write(self, items: Any) -> None:
+            asked.append(len(items))
+            clock.now += 61.0
+
+    for module in ("writing", "upkeep"):
+        monkeypatch.setattr(f"skyferry.receipts_index.{module}.time", SimpleNamespace(monotonic=lambda: clock.now))
+    targets = [
+        IndexTarget(place=IndexPlace(route=route, destination="file:///out/"), writer=SlowTable())
+        for route in ("orders", "refunds", "returns")
+    ]
+    done = asyncio.run(
+        keep_index(
+            targets,
+            run=Run(dag_id="transfer__orders", run_id="manual__1", route="orders", started_at=""),
+            open_store=PreparedStores((use,), known_connections=(), max_objects_in_flight=2),
+            state=use.location,
+            state_conn_id="",
+        )
+    )
+    assert asked == [2]
+    assert "writing them took longer than 60 seconds" in done.text
+
+
 @pytest.mark.parametrize("step", ["before write", "after write"])
 def test_a_batch_that_is_killed_behind_its_receipts_is_in_the_index_in_the_end(site: Site, step: str) -> None:
     site.settle()
