@@ -215,6 +215,29 @@ def test_a_table_without_backups_is_told_and_one_for_something_else_is_refused(s
         site.settle()
 
 
+def test_a_table_too_young_for_backups_gets_them_when_it_can(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_bridge.provision_tables._WAIT_SECONDS", 0.0)
+    body = b'{"__type": "com.amazonaws.dynamodb.v20120810#ContinuousBackupsUnavailableException", "message": "not yet"}'
+    is_update = "UpdateContinuousBackups"
+    site.proxy.inject(answer(400, body=body), matches=lambda one: is_update in one.header("X-Amz-Target"), times=2)
+    assert site.settle()[f"DynamoDB table {site.table}"]["doing"] == "create"
+    backups = site.client("dynamodb").describe_continuous_backups(TableName=site.table)["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_a_table_that_is_being_deleted_is_neither_kept_nor_deleted_again(site: Site) -> None:
+    site.settle()
+
+    async def going(request: Request, forward: Forward) -> Response:
+        found = await forward(request)
+        return Response(found.status, (), found.body.replace(b'"ACTIVE"', b'"DELETING"'))
+
+    site.proxy.inject(going, matches=lambda request: request.header("X-Amz-Target").endswith(".DescribeTable"))
+    with pytest.raises(StageFailed, match="is being deleted; run it again in a minute"):
+        site.settle()
+    assert site.settle("deprovision")[f"DynamoDB table {site.table}"]["why"] == "it is being deleted"
+
+
 def test_each_receipt_of_each_run_is_found_by_its_key(site: Site) -> None:
     site.settle()
     told = site.transfer()
