@@ -506,6 +506,19 @@ def test_the_command_shows_the_history_of_keys(site: Site, command: Command) -> 
     assert "no receipts were found" in command("--key-begins-with", "nothing").stderr
 
 
+@pytest.mark.parametrize("as_json", ["False", "True"])
+def test_whatever_airflow_logs_and_in_whatever_form_standard_output_is_the_answer_alone(
+    site: Site, command: Command, monkeypatch: pytest.MonkeyPatch, as_json: str
+) -> None:
+    site.settle()
+    site.transfer()
+    monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "DEBUG")
+    monkeypatch.setenv("AIRFLOW__LOGGING__JSON_LOGS", as_json)
+    done = command("--key-begins-with", "a", "--json")
+    assert [one["key"] for one in json.loads(done.stdout)["receipts"]] == ["a"]
+    assert "botocore" in done.stderr, "at this level clients tell everything they do"
+
+
 def test_the_command_rebuilds_and_says_how_far_it_came(site: Site, command: Command) -> None:
     site.transfer()
     failed = command("--rebuild", "manual__1")
