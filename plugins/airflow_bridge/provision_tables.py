@@ -139,12 +139,8 @@ class IndexTable:
             )
 
     def _is_marked(self, found: dict[str, Any]) -> bool:
-        answer = ask(
-            self._client.list_tags_of_resource,
-            f"reading the tags of {self.name}",
-            needs="dynamodb:ListTagsOfResource",
-            ResourceArn=found["TableArn"],
-        )
+        pages = self._client.get_paginator("list_tags_of_resource").paginate(ResourceArn=found["TableArn"])
+        answer = ask(pages.build_full_result, f"reading the tags of {self.name}", needs="dynamodb:ListTagsOfResource")
         return any(tag == {"Key": MARK_TAG, "Value": self._route_id} for tag in answer.get("Tags", []))
 
     def _recovery(self) -> str:

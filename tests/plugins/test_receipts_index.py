@@ -225,6 +225,17 @@ def test_a_table_too_young_for_backups_gets_them_when_it_can(site: Site, monkeyp
     assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
 
 
+def test_a_table_is_known_by_its_mark_behind_however_many_tags_of_others(site: Site) -> None:
+    site.settle()
+    dynamodb, thing = site.client("dynamodb"), f"DynamoDB table {site.table}"
+    arn = dynamodb.describe_table(TableName=site.table)["Table"]["TableArn"]
+    dynamodb.untag_resource(ResourceArn=arn, TagKeys=["skyferry:route"])
+    assert site.settle("deprovision")[thing]["why"] == "it was not created for this route"
+    others = [{"Key": f"theirs-{number:02d}", "Value": "1"} for number in range(30)]
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[*others, {"Key": "skyferry:route", "Value": "orders"}])
+    assert site.settle("deprovision")[thing]["doing"] == "remove"
+
+
 def test_a_table_that_is_being_deleted_is_neither_kept_nor_deleted_again(site: Site) -> None:
     site.settle()
 
