@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -127,7 +127,7 @@ class Bucket:
         """Return the objects behind a key, and the key after which the next page begins (empty at the end)."""
         if self._keys is None:
             self._keys = sorted(self._objects)
-        start = max(bisect_right(self._keys, after), bisect_right(self._keys, prefix[:-1]) if prefix else 0)
+        start = max(bisect_right(self._keys, after), bisect_left(self._keys, prefix))
         found: list[StoredObject] = []
         for key in self._keys[start : start + max_keys + 1]:
             if not key.startswith(prefix):

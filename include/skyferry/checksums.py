@@ -15,10 +15,12 @@ from typing import Protocol
 
 from awscrt import checksums as crt
 
+from skyferry.content_memory import Content
+
 # Below this size a digest takes less time than handing it to a thread (about 0.1 ms).
 _INLINE_BYTES = 64 * 1024
 
-_CRC_FUNCTIONS: Mapping[str, tuple[Callable[[bytes, int], int], int]] = {
+_CRC_FUNCTIONS: Mapping[str, tuple[Callable[[Content, int], int], int]] = {
     "crc32": (crt.crc32, 4),
     "crc32c": (crt.crc32c, 4),
     "crc64nvme": (crt.crc64nvme, 8),
@@ -42,7 +44,7 @@ PREFERENCE = ("crc64nvme", "crc32c", "md5", "sha256", "sha1", "crc32")
 
 
 class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: Content, /) -> None: ...
 
     def hexdigest(self) -> str: ...
 
@@ -54,7 +56,7 @@ class _Crc:
         self._function, self._size_bytes = _CRC_FUNCTIONS[algorithm]
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Content, /) -> None:
         self._value = self._function(data, self._value)
 
     def hexdigest(self) -> str:
@@ -71,12 +73,12 @@ class ContentDigests:
     def __init__(self, algorithms: Iterable[str]) -> None:
         self._hashes: dict[str, _Hash] = {name: _new_hash(name) for name in sorted(algorithms)}
 
-    def update(self, body: bytes) -> None:
+    def update(self, body: Content) -> None:
         """Take in the next bytes."""
         for one in self._hashes.values():
             one.update(body)
 
-    async def update_async(self, body: bytes) -> None:
+    async def update_async(self, body: Content) -> None:
         """Take in the next bytes without holding up the event loop."""
         if len(body) <= _INLINE_BYTES:
             self.update(body)
@@ -104,7 +106,7 @@ class CompositeEtag:
         self._current = hashlib.md5(usedforsecurity=False)
         self._current_bytes = 0
 
-    def update(self, body: bytes) -> None:
+    def update(self, body: Content) -> None:
         """Take in the next bytes, which may span parts."""
         view = memoryview(body)
         while view:
@@ -154,7 +156,7 @@ def combined_digests(parts: Iterable[PartDigests], algorithms: Iterable[str]) ->
     return {name: value.to_bytes(_CRC_FUNCTIONS[name][1], "big").hex() for name, value in values.items()}
 
 
-async def digest(body: bytes, algorithms: Iterable[str]) -> dict[str, str]:
+async def digest(body: Content, algorithms: Iterable[str]) -> dict[str, str]:
     """Return algorithm to lower-case hex digest of the body."""
     digests = ContentDigests(algorithms)
     await digests.update_async(body)

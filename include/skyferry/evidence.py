@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
 from skyferry.checksums import ALGORITHMS, PREFERENCE, ContentDigests
+from skyferry.content_memory import Content
 from skyferry.errors import SourceMissingError
 from skyferry.objects import ObjectInfo, ObjectMetadata
 from skyferry.stores.base import Store
@@ -144,11 +145,11 @@ class Comparer:
             await digests.update_async(body)
         return digests.hexdigests()
 
-    async def _read_in_order(self, store: Store, info: ObjectInfo) -> AsyncIterator[bytes]:
+    async def _read_in_order(self, store: Store, info: ObjectInfo) -> AsyncIterator[Content]:
         for start_byte in range(0, info.size_bytes, READ_BYTES):
             size_bytes = min(READ_BYTES, info.size_bytes - start_byte)
             async with self._budget.hold(size_bytes):
                 yield await self._read_range(store, info, start_byte, size_bytes)
 
-    async def _read_range(self, store: Store, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+    async def _read_range(self, store: Store, info: ObjectInfo, start_byte: int, size_bytes: int) -> Content:
         return await self._attempts.call(lambda: store.read_range(info, start_byte, size_bytes))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
 from skyferry.checksums import digest
+from skyferry.content_memory import Content
 from skyferry.errors import (
     ChecksumMismatchError,
     ConnectionLostError,
@@ -59,7 +60,7 @@ class Transferred:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Content:
+class _ProvenContent:
     """What is known about the source's bytes once they have all been read and proven."""
 
     info: ObjectInfo
@@ -152,13 +153,15 @@ class ObjectTransfer:
         needed = destination.commit_digests if in_parts else destination.digests
         return _BASE_ALGORITHMS | needed | source_algorithms(self._source, info)
 
-    def _content(self, info: ObjectInfo, digests: Mapping[str, str], source_verified_by: str) -> _Content:
+    def _content(self, info: ObjectInfo, digests: Mapping[str, str], source_verified_by: str) -> _ProvenContent:
         metadata, lost = fit_metadata(restore_metadata(info.metadata or ObjectMetadata()), self._destination.kind)
         if self._leaves_note(info):
             metadata = with_source_note(metadata, source_note(self._source.url(info.key), info))
         if not self._source.capabilities.holds_metadata:
             lost = ()  # a content type guessed from a file's name is nobody's loss
-        return _Content(info=info, digests=digests, source_verified_by=source_verified_by, metadata=metadata, lost=lost)
+        return _ProvenContent(
+            info=info, digests=digests, source_verified_by=source_verified_by, metadata=metadata, lost=lost
+        )
 
     def _leaves_note(self, info: ObjectInfo) -> bool:
         """Tell whether the copy says which source version it holds; a local source is compared by reading it."""
@@ -171,7 +174,7 @@ class ObjectTransfer:
 
     # Small objects
 
-    async def _transfer_small(self, planned: PlannedObject) -> tuple[_Content, Committed, bool]:
+    async def _transfer_small(self, planned: PlannedObject) -> tuple[_ProvenContent, Committed, bool]:
         try:
             async with self._budget.hold(planned.source.size_bytes):
                 content, body = await self._attempts.call(lambda: self._read_small(planned.source))
@@ -180,7 +183,7 @@ class ObjectTransfer:
             # Outside the budget: comparing may read the destination, and whoever holds memory must not wait for more.
             return content, await self._settle(conflict, planned, content), True
 
-    async def _read_small(self, pinned: ObjectInfo) -> tuple[_Content, bytes]:
+    async def _read_small(self, pinned: ObjectInfo) -> tuple[_ProvenContent, Content]:
         info, body = await self._source.read_object(pinned)
         digests = await digest(body, self._algorithms(info))
         etag_digest = None if source_algorithms(self._source, info) else await self._source.etag_digest(info)
@@ -200,7 +203,7 @@ class ObjectTransfer:
         )
         return self._content(info, digests, proof), body
 
-    async def _put_small(self, planned: PlannedObject, content: _Content, body: bytes) -> Committed:
+    async def _put_small(self, planned: PlannedObject, content: _ProvenContent, body: Content) -> Committed:
         return await self._attempts.call(
             lambda: self._destination.put_object(
                 planned.destination_key,
@@ -211,7 +214,7 @@ class ObjectTransfer:
             )
         )
 
-    async def _settle(self, conflict: TransferError, planned: PlannedObject, content: _Content) -> Committed:
+    async def _settle(self, conflict: TransferError, planned: PlannedObject, content: _ProvenContent) -> Committed:
         """Tell a lost answer from a real conflict: what lies at the key may be what was just sent."""
         found = await self._attempts.call(lambda: self._destination.stat(planned.destination_key))
         if found is None or (planned.replaces is not None and found.etag == planned.replaces.etag):
@@ -229,11 +232,11 @@ class ObjectTransfer:
 
     # Large objects
 
-    async def _transfer_large(self, planned: PlannedObject) -> tuple[_Content, Committed, bool, int]:
+    async def _transfer_large(self, planned: PlannedObject) -> tuple[_ProvenContent, Committed, bool, int]:
         info = await self._attempts.call(lambda: self._stat_pinned(planned.source))
         session = UploadSession(self._destination, self._goal(planned, info), self._uploads)
 
-        async def attempt() -> tuple[_Content, Committed, bool]:
+        async def attempt() -> tuple[_ProvenContent, Committed, bool]:
             upload = await session.open()
             try:
                 content = await self._send(info, upload, session)
@@ -273,7 +276,7 @@ class ObjectTransfer:
             )
         return info
 
-    async def _send(self, info: ObjectInfo, upload: Upload, session: UploadSession) -> _Content:
+    async def _send(self, info: ObjectInfo, upload: Upload, session: UploadSession) -> _ProvenContent:
         """Send all parts the store does not hold, and prove that what was read is the source's."""
         etag_digest = None if source_algorithms(self._source, info) else await self._source.etag_digest(info)
         sender = PartSender(
@@ -302,13 +305,13 @@ class ObjectTransfer:
         )
         return self._content(info, digests, proof)
 
-    async def _commit(self, upload: Upload, planned: PlannedObject, content: _Content) -> tuple[Committed, bool]:
+    async def _commit(self, upload: Upload, planned: PlannedObject, content: _ProvenContent) -> tuple[Committed, bool]:
         try:
             return await self._commit_upload(upload, content), False
         except (DestinationChangedError, ConnectionLostError, UploadLostError) as conflict:
             return await self._settle(conflict, planned, content), True
 
-    async def _commit_upload(self, upload: Upload, content: _Content) -> Committed:
+    async def _commit_upload(self, upload: Upload, content: _ProvenContent) -> Committed:
         if self._destination.capabilities.parts_in_order:
             return await upload.commit(content.digests)  # the stream that carried the parts broke off with the answer
         return await self._attempts.call(lambda: upload.commit(content.digests))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from skyferry.bandwidth import Bandwidth, ByteRate
+from skyferry.content_memory import Content
 from skyferry.errors import PermanentError, ReplanError, ThrottledError, TransferError
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 from skyferry.part_sender import PARTS_IN_FLIGHT
@@ -158,7 +159,7 @@ class PacedStore:
         """As the store, in its turn."""
         return await self._turns.take("stat", lambda: self._store.stat(key))
 
-    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, Content]:
         """As the store, in its turn."""
         return await self._turns.read("read_object", lambda: self._store.read_object(info), info.size_bytes)
 
@@ -166,7 +167,7 @@ class PacedStore:
         """As the store, in its turn."""
         return await self._turns.take("etag_digest", lambda: self._store.etag_digest(info))
 
-    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> Content:
         """As the store, in its turn."""
         return await self._turns.read(
             "read_range", lambda: self._store.read_range(info, start_byte, size_bytes), size_bytes
@@ -175,7 +176,7 @@ class PacedStore:
     async def put_object(
         self,
         key: str,
-        body: bytes,
+        body: Content,
         *,
         metadata: ObjectMetadata,
         digests: Mapping[str, str],
@@ -260,7 +261,7 @@ class _PacedUpload:
     def has_part(self, index: int, size_bytes: int, digests: Mapping[str, str]) -> bool:
         return self._upload.has_part(index, size_bytes, digests)
 
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+    async def put_part(self, index: int, body: Content, digests: Mapping[str, str]) -> None:
         await self._turns.write("put_part", lambda: self._upload.put_part(index, body, digests), len(body))
 
     async def commit(self, digests: Mapping[str, str]) -> Committed:

@@ -13,6 +13,7 @@ from functools import partial
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
 from skyferry.checksums import COMBINABLE, ContentDigests, PartDigests, combined_digests, digest
+from skyferry.content_memory import Content
 from skyferry.objects import ObjectInfo
 from skyferry.stores.base import Capabilities, EtagDigest, Store, Upload
 from skyferry.upload_session import UploadSession
@@ -126,7 +127,7 @@ class PartSender:
             await self._attempts.call(lambda: self._upload.put_part(index, body, digests))
         next_turn.set()
 
-    def _take_in(self, body: bytes) -> None:
+    def _take_in(self, body: Content) -> None:
         self._in_order.update(body)
         if self._etag_digest is not None:
             self._etag_digest.update(body)

@@ -145,7 +145,7 @@ class StateFolder:
         if info is None:
             return None
         _, body = await self._attempts.call(lambda: self._store.read_object(info))
-        return body
+        return bytes(body)
 
     async def names(self, folder: str) -> list[str]:
         """Return the names of all records in a folder, sorted."""
@@ -189,7 +189,7 @@ class StateFolder:
 
     async def _read_listed(self, info: ObjectInfo) -> bytes:
         _, body = await self._attempts.call(lambda: self._store.read_object(info))
-        return body
+        return bytes(body)
 
 
 async def _each(items: Iterable[_Item]) -> AsyncIterator[_Item]:

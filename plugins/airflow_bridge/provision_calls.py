@@ -30,11 +30,14 @@ _DENIED = frozenset(
 _THROTTLED = frozenset(
     {
         "SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
-        "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+        "TooManyRequestsException", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
     }
 )  # fmt: skip
 _NOT_OFFERED = frozenset({"NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "XNotImplemented"})
 _NOT_OFFERED_STATUSES = (405, 501)
+
+TALKATIVE = ("botocore.parsers",)
+"""What writes whole answers at the level DEBUG, secrets in them too; see `airflow_bridge.silenced_loggers`."""
 
 
 class NotOfferedError(PermanentError):

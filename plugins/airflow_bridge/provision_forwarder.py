@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from botocore.exceptions import ClientError, WaiterError
+
 from airflow_bridge.provision_calls import AwsAccount, ask, ask_if_there
-from skyferry.errors import RequestError
+from skyferry.errors import AccessDeniedError, PermanentError, RequestError
 from skyferry.provisioning.forwarder_need import ForwarderNeed
 from skyferry.provisioning.forwarder_package import code_digest, forwarder_package
 from skyferry.provisioning.route_needs import MARK_TAG, mark_of
@@ -16,6 +18,7 @@ from skyferry.provisioning.surroundings_plan import Doing, Step
 _MISSING = ("ResourceNotFoundException",)
 _ACTION = "lambda:InvokeFunction"
 _SERVICE = "s3.amazonaws.com"
+_UNSAID = "Lambda does not say why"
 
 
 class ForwarderFunction:
@@ -35,6 +38,8 @@ class ForwarderFunction:
 
         Raises:
             RequestError: There is one of that name which was not created for the route.
+            PermanentError: It is the route's, and does not work.
+            AccessDeniedError: Its tags or variables cannot be read.
         """
         found = self._found()
         if found is None:
@@ -45,6 +50,7 @@ class ForwarderFunction:
                 f"{self.name} exists, and was not created for this route; nothing was changed",
                 hint="remove or rename that function, or rename the route",
             )
+        self._check_works(found["Configuration"])
         missing = [name for name, _ in self._to_set(found["Configuration"])]
         if self._has_other_code(found):
             missing.insert(0, "code")
@@ -108,8 +114,28 @@ class ForwarderFunction:
 
     def _await(self, state: str) -> None:
         # Until then Lambda refuses the next change, and S3 the notification.
-        waiter = self._client.get_waiter(state)
-        ask(waiter.wait, f"waiting for {self.name}", needs="lambda:GetFunction", FunctionName=self._need.name)
+        ask(self._wait, f"waiting for {self.name}", needs="lambda:GetFunction", state=state)
+
+    def _wait(self, *, state: str) -> None:
+        try:
+            self._client.get_waiter(state).wait(FunctionName=self._need.name)
+        except WaiterError as error:
+            if "Error" in error.last_response:
+                raise ClientError(error.last_response, "GetFunction") from error
+            found = error.last_response.get("Configuration", {})
+            self._check_works(found)
+            if found.get("LastUpdateStatus") == "Failed":
+                why = found.get("LastUpdateStatusReason", _UNSAID)
+                raise PermanentError(f"{self.name} did not take the change: {why}", hint="mend that") from error
+            raise
+
+    def _check_works(self, found: dict[str, Any]) -> None:
+        if found.get("State") == "Failed":
+            raise PermanentError(
+                f"{self.name} is there, and does not work: {found.get('StateReason', _UNSAID)}",
+                hint=f"mend that, delete it (aws lambda delete-function --function-name {self._need.name}), and run"
+                " this again",
+            )
 
     def _found(self) -> dict[str, Any] | None:
         return ask_if_there(
@@ -121,7 +147,14 @@ class ForwarderFunction:
         )
 
     def _is_own(self, found: dict[str, Any]) -> bool:
-        return bool(found.get("Tags", {}).get(MARK_TAG) == self._need.route_id)
+        # Asked for by themselves: without the right to see them, a look at the function leaves them out.
+        answer = ask(
+            self._client.list_tags,
+            f"reading the tags of {self.name}",
+            needs="lambda:ListTags",
+            Resource=found["Configuration"]["FunctionArn"],
+        )
+        return bool(answer.get("Tags", {}).get(MARK_TAG) == self._need.route_id)
 
     def _has_other_code(self, found: dict[str, Any]) -> bool:
         return bool(found["Configuration"]["CodeSha256"] != code_digest(self._package))
@@ -131,7 +164,14 @@ class ForwarderFunction:
         for name, wanted in self._need.configuration.items():
             if not _holds(found.get(name), wanted):
                 yield name, wanted
-        variables = found.get("Environment", {}).get("Variables", {})
+        environment = found.get("Environment", {})
+        if "Error" in environment:
+            # To write ours alone would delete those of others.
+            raise AccessDeniedError(
+                f"the variables of {self.name} cannot be read ({environment['Error'].get('ErrorCode', _UNSAID)})",
+                hint="it needs kms:Decrypt for the key that encrypts them",
+            )
+        variables = environment.get("Variables", {})
         if not _holds(variables, self._need.environment):
             yield "Environment", {"Variables": {**variables, **self._need.environment}}
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_bridge.provision_calls import AwsAccount, ask, ask_if_there
+from airflow_bridge.provision_calls import TALKATIVE, AwsAccount, ask, ask_if_there
+from airflow_bridge.silenced_loggers import silenced
 from skyferry.errors import PermanentError
 from skyferry.provisioning.route_needs import MARK_TAG, partition_of
 from skyferry.provisioning.settings import Gateway
@@ -52,18 +50,22 @@ class GatewayAccess:
         return f"{self.settings.airflow_url.rstrip('/')}/transfer/v1/events"
 
     def find(self, operation: str, what: str) -> dict[str, Any] | None:
-        """Return the route's own API, plan or key; None if there is none.
+        """Return the route's own API, plan or key; None if there is none."""
+        return next(iter(self.find_all(operation, what)), None)
+
+    def find_all(self, operation: str, what: str) -> list[dict[str, Any]]:
+        """Return all of them: a request to create one, sent again because its answer was lost, may have made two.
 
         Args:
             operation: That lists them, as `get_rest_apis`.
             what: For messages.
         """
         pages = self.client.get_paginator(operation).paginate()
-        with _unlogged():
+        with silenced(TALKATIVE):
             answer = ask(pages.build_full_result, f"looking for the {what} {self.name}", needs="apigateway:GET")
         own = {MARK_TAG: self.route_id}
         found = [one for one in answer.get("items", ()) if one.get("name") == self.name]
-        return next((one for one in found if own.items() <= one.get("tags", {}).items()), None)
+        return [one for one in found if own.items() <= one.get("tags", {}).items()]
 
     def api_id(self) -> str:
         """Return the id of the route's API.
@@ -131,7 +133,8 @@ class GatewayApi:
 
     def remove(self) -> str:
         """Delete the API with all that is in it."""
-        self._ask("deleting", self._client.delete_rest_api, restApiId=self._access.api_id())
+        for found in self._access.find_all("get_rest_apis", "API"):
+            self._ask("deleting", self._client.delete_rest_api, restApiId=found["id"])
         return ""
 
     def _found(self) -> dict[str, Any] | None:
@@ -250,8 +253,7 @@ class GatewayPlan:
 
     def remove(self) -> str:
         """Delete the plan, which AWS does only when no stage is in it."""
-        found = self._found()
-        if found is not None:
+        for found in self._access.find_all("get_usage_plans", "usage plan"):
             stages = [f"{one['apiId']}:{one['stage']}" for one in found.get("apiStages", ())]
             self._update(found, [{"op": "remove", "path": "/apiStages", "value": stage} for stage in stages])
             delete = self._client.delete_usage_plan
@@ -264,7 +266,7 @@ class GatewayPlan:
     def _changes(self, found: dict[str, Any], api_id: str) -> list[dict[str, str]]:
         """Return what has to be done to the plan."""
         changes = [
-            {"op": "replace", "path": f"/throttle/{name}", "value": f"{wanted:g}"}
+            {"op": "replace", "path": f"/throttle/{name}", "value": f"{wanted:.15g}"}
             for name, wanted in self._throttle.items()
             if found.get("throttle", {}).get(name) != wanted
         ]
@@ -308,7 +310,7 @@ class GatewayKey:
 
     def provide(self) -> str:
         """Create the key and put it into the plan."""
-        with _unlogged():
+        with silenced(TALKATIVE):
             found = self._found() or ask(
                 self._client.create_api_key,
                 f"creating the {self.name}",
@@ -338,9 +340,8 @@ class GatewayKey:
 
     def remove(self) -> str:
         """Delete the key."""
-        found = self._found()
-        if found is not None:
-            delete = self._client.delete_api_key
+        delete = self._client.delete_api_key
+        for found in self._access.find_all("get_api_keys", "API key"):
             ask(delete, f"deleting the {self.name}", needs=_NEEDS["deleting"], apiKey=found["id"])
         return ""
 
@@ -355,20 +356,8 @@ class GatewayKey:
         if plan is None:
             return False
         pages = self._client.get_paginator("get_usage_plan_keys").paginate(usagePlanId=plan["id"])
-        with _unlogged():
+        with silenced(TALKATIVE):
             answer = ask(
                 pages.build_full_result, f"looking into the usage plan {self._access.name}", needs="apigateway:GET"
             )
         return any(one["id"] == found["id"] for one in answer.get("items", ()))
-
-
-@contextmanager
-def _unlogged() -> Iterator[None]:
-    """Keep answers, which botocore logs as they come when it debugs, out of the log."""
-    log = logging.getLogger("botocore")
-    before = log.level
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

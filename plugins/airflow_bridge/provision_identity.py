@@ -7,7 +7,7 @@ docs/adr/0022-provisioning.md says why.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,7 @@ class RightsPolicy:
         """Delete it with its versions, unless somebody has it."""
         holders = self._holders()
         if holders:
-            return f"left: {', '.join(sorted(holders))} has it"
+            return f"{', '.join(sorted(holders))} has it by now"
         for version in self._versions():
             if not version["IsDefaultVersion"]:
                 self._delete_version(version)
@@ -200,7 +200,7 @@ class RightsPolicy:
 
 
 class Holder:
-    """A user, a group or a role; a `Thing`. One that was there before is only given the policy.
+    """A user, a group or a role; a `Thing`. One that was there before is only given the policy, and is not changed.
 
     Args:
         record: Groups have no tags.
@@ -219,20 +219,35 @@ class Holder:
         self.name = f"IAM {kind} {name}"
 
     def plan(self) -> Step:
-        """Look whether it is there."""
-        if self._found() is not None:
+        """Look whether it is there, and whether a role that was created for the route trusts those it is to trust."""
+        found = self._found()
+        if found is None:
+            return Step(thing=self.name, doing=Doing.CREATE, why="it is missing")
+        wanted = set(self._need.settings.trusted)
+        trusted = _trusted_by(found["Role"]) if self._kind == "role" else wanted
+        if trusted == wanted or not self._is_ours():
             return Step(thing=self.name, doing=Doing.KEEP, why="it is there")
-        return Step(thing=self.name, doing=Doing.CREATE, why="it is missing")
+        if trusted is None:
+            return Step(thing=self.name, doing=Doing.LEAVE, why="others have changed whom it trusts")
+        why = f"it trusts {', '.join(sorted(trusted))}; the route names {', '.join(sorted(wanted))}"
+        return Step(thing=self.name, doing=Doing.CHANGE, why=why)
 
     def provide(self) -> str:
-        """Create it; nobody can sign in as a new user before somebody makes a key."""
+        """Create it; nobody can sign in as a new user before somebody makes a key. A role of ours trusts others."""
+        if self._kind == "role" and self._found() is not None and self._is_ours():
+            ask(
+                self._client.update_assume_role_policy,
+                f"changing whom {self.name} trusts",
+                needs="iam:UpdateAssumeRolePolicy",
+                PolicyDocument=json.dumps(_trust_policy(self._need.settings.trusted)),
+                **self._names,
+            )
+            return ""
         more: dict[str, Any] = {}
         if self._kind != "group":
             more["Tags"] = [{"Key": MARK_TAG, "Value": self._need.route_id}]
         if self._kind == "role":
-            principals = {"AWS": list(self._need.settings.trusted)}
-            statement = {"Effect": "Allow", "Principal": principals, "Action": "sts:AssumeRole"}
-            more["AssumeRolePolicyDocument"] = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            more["AssumeRolePolicyDocument"] = json.dumps(_trust_policy(self._need.settings.trusted))
         word = self._kind.title()
         tagging = "" if self._kind == "group" else f" and iam:Tag{word}"
         ask(
@@ -262,7 +277,8 @@ class Holder:
 
     def remove(self) -> str:
         """Delete it, with the access keys that were made for connections; IAM itself refuses while it has more."""
-        for key_id in self._own_keys():
+        keys = self._own_keys()
+        for key_id in keys:
             assert self._keys is not None
             self._keys.delete(key_id)
         done = ask_if_there(
@@ -273,7 +289,7 @@ class Holder:
             **self._names,
         )
         if done is None:
-            return "left: others gave it something"
+            return "others gave it something" + (f"; deleted of it: access key {' and '.join(keys)}" if keys else "")
         if self._kind == "group":
             self._record.drop(self.name)
         return ""
@@ -329,6 +345,25 @@ class Holder:
     def _call(self, pattern: str) -> Callable[..., Any]:
         call: Callable[..., Any] = getattr(self._client, pattern.format(self._kind))
         return call
+
+
+def _trust_policy(trusted: Sequence[str]) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Principal": {"AWS": list(trusted)}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _trusted_by(role: Mapping[str, Any]) -> set[str] | None:
+    """Return whom a role trusts, by a policy as it is written here; None for any other policy."""
+    document = role["AssumeRolePolicyDocument"]
+    try:
+        (statement,) = document["Statement"]
+        named = statement["Principal"]["AWS"]
+    except (LookupError, TypeError, ValueError):
+        return None
+    # IAM shows a single one without its list.
+    trusted = [named] if isinstance(named, str) else named
+    shown = {**document, "Statement": [{**statement, "Principal": {**statement["Principal"], "AWS": trusted}}]}
+    return set(trusted) if shown == _trust_policy(trusted) else None
 
 
 class Attachment:

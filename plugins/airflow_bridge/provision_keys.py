@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.config import Config
 
-from airflow_bridge.provision_calls import AwsAccount, ask, ask_if_there
+from airflow_bridge.provision_calls import TALKATIVE, AwsAccount, ask, ask_if_there
 from airflow_bridge.silenced_loggers import silenced
 from airflow_bridge.transfer_connections import find_connection_of_type
 from skyferry.errors import ConnectionLostError, RequestError, TransferError
@@ -19,8 +19,6 @@ from skyferry.provisioning.route_needs import MARK_TAG
 
 _KEY_TAG = "skyferry:access-key/"
 _MISSING = ("NoSuchEntity",)
-_TALKATIVE = ("botocore.parsers",)
-"""What writes answers at the level DEBUG: that to iam:CreateAccessKey has the secret in it."""
 _ONCE = Config(retries={"total_max_attempts": 1})
 """To make a key twice is no way to make it."""
 _COPIED = ("region_name", "endpoint_url", "verify")
@@ -59,7 +57,7 @@ class RouteUserKeys:
         maker = AwsAccount(self._account.conn_id, named_by=self._name, settings=_ONCE).client("iam")
         extra = self._extra()
         try:
-            with silenced(_TALKATIVE):
+            with silenced(TALKATIVE):
                 made = ask(
                     maker.create_access_key,
                     f"making an access key of {self._name}",
@@ -109,7 +107,7 @@ class RouteUserKeys:
             self.delete(key_id)
         except TransferError as left:
             # The key may be gone and only its record refused, so nobody is told that it works.
-            if key_id not in self._key_ids():
+            if self._is_gone(key_id):
                 return
             raise type(left)(
                 f"{error}. Access key {key_id} of {self._name} is left, because deleting it failed: {left}",
@@ -127,6 +125,13 @@ class RouteUserKeys:
             UserName=self.user,
         )
         return [one["AccessKeyId"] for one in answer["AccessKeyMetadata"]]
+
+    def _is_gone(self, key_id: str) -> bool:
+        """Whether IAM says that there is no such key; not when it says nothing."""
+        try:
+            return key_id not in self._key_ids()
+        except TransferError:
+            return False
 
     def _tags(self) -> dict[str, str]:
         pages = self._client.get_paginator("list_user_tags")

@@ -148,14 +148,18 @@ class DeadLetterQueue:
     def plan_removal(self) -> Step:
         """Look whether it may go: not while its queue stays."""
         step = _removal(self.name, self._own, route_id=self._route_id, used_by=self._used_by)
-        is_fed = _redrive(self._queue.attributes()) == self._own.arn
-        if step.doing is Doing.REMOVE and is_fed and self._queue.is_marked(self._route_id) and _waiting(self._queue):
-            return Step(thing=self.name, doing=Doing.LEAVE, why=f"{self._queue.name} stays, and sends to it")
-        return step
+        why = self._why_it_stays() if step.doing is Doing.REMOVE else ""
+        return Step(thing=self.name, doing=Doing.LEAVE, why=why) if why else step
 
     def remove(self) -> str:
         """Delete it."""
-        return _delete_if_empty(self._own)
+        return self._why_it_stays() or _delete_if_empty(self._own)
+
+    def _why_it_stays(self) -> str:
+        is_fed = _redrive(self._queue.attributes()) == self._own.arn
+        if is_fed and self._queue.is_marked(self._route_id) and _waiting(self._queue):
+            return f"{self._queue.name} stays, and sends to it"
+        return ""
 
 
 class RouteQueue:
@@ -215,7 +219,7 @@ class RouteQueue:
 
     def remove(self) -> str:
         """Delete the queue, or take away its dead-letter queue."""
-        if self._own.is_marked(self._route_id) and not _waiting(self._own):
+        if self._own.is_marked(self._route_id):
             return _delete_if_empty(self._own)
         self._own.set(RedrivePolicy="")
         return ""
@@ -319,6 +323,6 @@ def _removal(thing: str, queue: SqsQueueAccess, *, route_id: str, used_by: tuple
 def _delete_if_empty(queue: SqsQueueAccess) -> str:
     waiting = _waiting(queue)
     if waiting:
-        return f"left: {waiting:,} messages have come in this moment"
+        return f"{waiting:,} messages have come in this moment"
     queue.delete()
     return ""

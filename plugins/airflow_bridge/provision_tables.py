@@ -109,7 +109,7 @@ class IndexTable:
     def remove(self) -> str:
         """Delete the table, unless something has come in this moment."""
         if self._holds_anything():
-            return "left: receipts have come in this moment"
+            return "receipts have come in this moment"
         ask(
             self._client.delete_table,
             f"deleting {self.name}",

@@ -7,6 +7,7 @@ everything the connection opens by writing another URL into the request.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -94,6 +95,12 @@ def find_connection_of_type(conn_id: str, *, expected: str, named_by: str, known
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
+        if (variable := _variable(conn_id)) in os.environ:
+            # Airflow warns in its log of a variable it cannot read, and then looks on as if there were none.
+            raise ConnectionConfigError(
+                f'Airflow cannot read connection "{conn_id}", which {named_by} names, from the variable {variable}',
+                hint=f'correct it; expected JSON such as {{"conn_type": "{expected}", ...}}, or a URI',
+            ) from None
         raise ConnectionConfigError(
             f'there is no Airflow connection "{conn_id}", which {named_by} names',
             hint=_unknown_hint(conn_id, expected, list(known)),
@@ -107,8 +114,13 @@ def find_connection_of_type(conn_id: str, *, expected: str, named_by: str, known
     return connection
 
 
+def _variable(conn_id: str) -> str:
+    return f"AIRFLOW_CONN_{conn_id.upper()}"
+
+
 def _unknown_hint(conn_id: str, expected: str, known: list[str]) -> str:
-    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
-    creation = f'create it with the type "{expected}" in Airflow (Admin > Connections) or as the variable {variable}'
+    creation = (
+        f'create it with the type "{expected}" in Airflow (Admin > Connections) or as the variable {_variable(conn_id)}'
+    )
     close = [name for name in difflib.get_close_matches(conn_id, known, n=1) if name != conn_id]
     return f'did you mean "{close[0]}"? Otherwise {creation}' if close else creation

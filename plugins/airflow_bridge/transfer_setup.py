@@ -14,7 +14,7 @@ from skyferry.defaults import Defaults, check_local_root, load_defaults
 from skyferry.errors import RequestError, UnknownRouteError
 from skyferry.handover import NO_HANDOVER, Handover
 from skyferry.notify.notifier import NotifierOpener
-from skyferry.request import DEFAULT_CONN_IDS, TransferRequest, request_from_conf
+from skyferry.request import DEFAULT_CONN_IDS, TransferRequest, params_defaults, request_from_conf
 from skyferry.routes import Route, find_route
 from skyferry.state import Run
 
@@ -196,8 +196,10 @@ def route_of_conf(conf: Mapping[str, Any], route_id: str | None) -> Route | None
     try:
         return find_route(named)
     except UnknownRouteError:
-        # An id is also just a name, as long as the request says by itself what to do.
-        if route_id or not (conf.get("source") and conf.get("destination")):
+        # An id is also just a name, as long as the request says by itself what to do. The name that the form fills in
+        # was not meant for a route, so what lacks is source or destination.
+        is_by_form = named == params_defaults()["id"]
+        if route_id or not (is_by_form or (conf.get("source") and conf.get("destination"))):
             raise
         return None
 

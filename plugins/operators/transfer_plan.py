@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_bridge.transfer_lineage import Flow, flow_of
 from airflow_bridge.transfer_tables import plan_lines
-from operators.transfer_stage import REQUEST_KEY, TransferStageOperator
+from operators.transfer_stage import FAILURE_KEY, REQUEST_KEY, TransferStageOperator
+from skyferry.errors import TransferError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,6 +23,14 @@ class PlanTransferOperator(TransferStageOperator):
     """
 
     def run_stage(self, context: Context) -> list[dict[str, Any]]:
+        try:
+            return self._plan(context)
+        except TransferError as error:
+            # The report says it to those who do not read this task's log.
+            context["ti"].xcom_push(key=FAILURE_KEY, value=str(error))
+            raise
+
+    def _plan(self, context: Context) -> list[dict[str, Any]]:
         from skyferry.lineage import facet_of_plan
         from skyferry.stages import plan_transfer
 

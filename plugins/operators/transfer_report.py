@@ -10,7 +10,7 @@ from airflow_bridge.report_asset import tell_report
 from airflow_bridge.transfer_lineage import flow_of
 from airflow_bridge.transfer_metrics import send_metrics
 from airflow_bridge.transfer_tables import report_lines
-from operators.transfer_stage import TransferStageOperator
+from operators.transfer_stage import FAILURE_KEY, PLAN_TASK_ID, TransferStageOperator
 from skyferry.errors import TransferError, TransferIncompleteError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ReportTransferOperator(TransferStageOperator):
     def run_stage(self, context: Context) -> dict[str, Any]:
         is_planned = self.pinned_request(context) is not None
         transfer = self._transfer_to_report(context, is_planned=is_planned)
-        report = self._report(transfer, is_planned=is_planned)
+        report = self._report(transfer, plan_failure=None if is_planned else self._plan_failure(context))
         for line in report_lines(report):
             self.log.info("%s", line)
         if not announce_arrivals(context, report):
@@ -54,7 +54,12 @@ class ReportTransferOperator(TransferStageOperator):
             # The plan failed of the same cause, and has said so.
             raise TransferIncompleteError(f"nothing was transferred: {_PLAN_FAILED}") from None
 
-    def _report(self, transfer: TransferSetup, *, is_planned: bool) -> Report:
+    def _plan_failure(self, context: Context) -> str:
+        """Return what the plan failed of; empty for one that was killed, or never began."""
+        failure: str | None = context["ti"].xcom_pull(task_ids=PLAN_TASK_ID, key=FAILURE_KEY)
+        return failure or ""
+
+    def _report(self, transfer: TransferSetup, *, plan_failure: str | None) -> Report:
         from skyferry.lineage import facet_of_report
         from skyferry.stages import report_transfer
 
@@ -71,9 +76,10 @@ class ReportTransferOperator(TransferStageOperator):
             indexing=indexing,
         )
         report = self.run_coroutine(coroutine)
-        if not is_planned:
+        if plan_failure is not None:
             # There may be an older plan of this run, whose numbers must not turn a failed one green.
-            report = replace(report, state="failed", problems=report.problems or (_PLAN_FAILED,))
+            problems = (plan_failure,) if plan_failure else report.problems or (_PLAN_FAILED,)
+            report = replace(report, state="failed", problems=problems)
         facet = facet_of_report(report)
         self.remember_lineage([flow_of(transfer.source, transfer.destination, stores=stores, facet=facet)], facet)
         return report

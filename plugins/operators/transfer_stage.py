@@ -31,6 +31,8 @@ COPY_TASK_ID = "copy"
 REPORT_TASK_ID = "report"
 REQUEST_KEY = "request"
 """XCom of the plan: the request all later stages of the run go by."""
+FAILURE_KEY = "failure"
+"""XCom of a plan that failed: why, in one sentence, for the report."""
 
 _Result = TypeVar("_Result")
 

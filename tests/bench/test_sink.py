@@ -124,6 +124,8 @@ async def test_a_filled_bucket_is_listed_page_by_page_and_read(ground, kind):
     async with opened(ground, kind, bucket) as store:
         infos = [info async for info in store.list_objects("objects/")]
         assert [info.key for info in infos] == [f"objects/{number:06d}" for number in range(2_500)]
+        some = [info.key async for info in store.list_objects("objects/0021")]
+        assert some == [f"objects/{number:06d}" for number in range(2_100, 2_200)]
         info, body = await store.read_object(infos[7])
         algorithms = set(info.checksums) & {"md5", "crc32c"}
         assert algorithms

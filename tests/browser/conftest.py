@@ -91,6 +91,20 @@ def held_run(clients: Clients, airflow_services: LocalAirflow) -> Iterator[dict[
     clients.op.delete("/routes/held")
 
 
+@pytest.fixture
+def paused_route(clients: Clients, airflow_services: LocalAirflow) -> Iterator[str]:
+    """A route with a schedule, whose DAG is paused; Airflow keeps a next time for it."""
+    folder = f"file://{airflow_services.exchange}/paused"
+    text = f'id: paused\nsource: {{url: "{folder}/in/"}}\ndestination: {{url: "{folder}/out/"}}\nschedule: "@daily"\n'
+    clients.op.put("/routes/paused", json={"text": text}).raise_for_status()
+    wait_for_dag(clients, "paused")
+    dag = f"{airflow_services.url}/api/v2/dags/transfer__paused"
+    clients.op.patch(dag, json={"is_paused": True}).raise_for_status()
+    assert clients.op.get("/routes/paused").json()["next_run_after"]
+    yield "paused"
+    clients.op.delete("/routes/paused")
+
+
 @pytest.fixture(scope="session")
 def run(
     chromium: str, airflow_services: LocalAirflow, until_over: Callable[[dict[str, Any]], dict[str, Any]]

@@ -134,6 +134,10 @@ def test_a_run_under_way_is_shown_with_its_progress_and_can_be_cancelled(
     seen.page.get_by_role("button", name="Cancel").click()
     expect(seen.page.get_by_role("button", name="Retry what failed")).to_be_visible()
     expect(seen.page.locator("main")).to_contain_text("cancelled by user")
+    seen.open("#/runs?route=held")
+    row = seen.page.get_by_role("row", name="held no report")
+    # Outcome, route, began, took; then copied, skipped, refused and failed, bytes.
+    assert row.get_by_role("cell").all_inner_texts()[4:] == ["-"] * 4, "what it did is not known"
     assert seen.complaints == []
 
 
@@ -142,3 +146,10 @@ def test_who_is_not_logged_in_is_told_so(visit: Callable[..., Visit]) -> None:
     seen.open("#/routes")
     expect(seen.page.get_by_role("alert")).to_contain_text("You are not logged in to Airflow")
     assert seen.page.locator("table").count() == 0
+
+
+def test_a_paused_route_has_no_next_run(visit: Callable[..., Visit], paused_route: str) -> None:
+    seen = visit()
+    seen.open("#/routes")
+    row = seen.page.get_by_role("table", name="Routes").get_by_role("row").filter(has_text=paused_route)
+    expect(row.get_by_role("cell").nth(3)).to_have_text("none while paused")

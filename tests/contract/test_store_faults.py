@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import traceback
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -54,6 +55,7 @@ from tests.faults.proxy import (
 )
 
 BODY = bytes(range(256)) * 40
+_CHECKSUM = re.compile(rb"<ChecksumCRC64NVME>.*?</ChecksumCRC64NVME>")
 
 
 def _proxy(subject: Subject) -> FaultProxy:
@@ -290,6 +292,23 @@ async def test_s3_endpoint_that_ignores_conditions_and_ranges_gives_no_other_con
     await s3.put("object", BODY[::-1], replaces=info)
     with pytest.raises(SourceChangedError, match="object"):
         await s3.store.read_object(info)
+
+
+async def test_s3_checksum_that_is_neither_told_nor_found_leaves_an_object_that_is_there_to_be_read_back(
+    s3: Subject,
+) -> None:
+    async def silent(request: Request, forward: Forward) -> Response:
+        response = await forward(request)
+        told = ("x-amz-checksum-algorithm", "CRC64NVME")
+        return replace(response, headers=(*response.headers, told), body=_CHECKSUM.sub(b"", response.body))
+
+    body = BODY * 60
+    _proxy(s3).inject(silent, method="POST", times=2)  # the upload begins, and is put together
+    _proxy(s3).inject(answer(503), method="HEAD", times=1)
+    committed = await s3.upload("large", body)
+    assert _proxy(s3).count(method="HEAD") == 1
+    assert committed.verified_by is None
+    assert await s3.content("large") == body
 
 
 # Bytes change on their way

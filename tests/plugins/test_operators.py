@@ -99,7 +99,11 @@ def test_a_plan_that_failed_makes_the_report_fail(folders, context):
     assert isinstance(caught.value.error, BucketMissingError)
     with pytest.raises(StageFailed):
         report(context)
-    assert context["ti"].xcoms["return_value"]["state"] == "failed"
+    told = context["ti"].xcoms["return_value"]
+    assert told["state"] == "failed"
+    (problem,) = told["problems"]
+    assert problem == str(caught.value.error)
+    assert f"file://{source}/" in problem
 
 
 def test_a_failed_second_plan_is_not_covered_by_the_first_one_s_success(folders, context):

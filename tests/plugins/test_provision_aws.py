@@ -14,6 +14,7 @@ import boto3
 import pytest
 
 from airflow_bridge.provision_events import BucketNotification
+from airflow_bridge.provision_queues import RouteQueue
 from airflow_bridge.stage_failure import StageFailed
 from operators.transfer_provision import ProvisionRouteOperator
 from skyferry.provisioning.route_needs import mark_of
@@ -310,6 +311,28 @@ def test_a_notification_that_changes_between_plan_and_writing_is_left_alone(
     with pytest.raises(StageFailed, match="have changed in this moment; they were left alone; run it again"):
         site.settle()
     assert site.notifications() == {}
+
+
+def test_a_message_that_comes_after_the_plan_keeps_the_queue_and_its_dead_letter_queue(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settle()
+    site.drain()
+    sqs, remove = site.client("sqs"), RouteQueue.remove
+
+    def arrive_and_remove(self: Any) -> str:
+        sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=site.queue_name)["QueueUrl"], MessageBody="an event")
+        return remove(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RouteQueue, "remove", arrive_and_remove)
+        found = site.settle("deprovision")
+    queues = [step for step in found["steps"] if step["thing"].endswith((site.queue_name, "-dead-letter"))]
+    told = {step["thing"].partition(" ")[0]: (step["doing"], step["is_done"]) for step in queues}
+    assert told["queue"] == told["dead-letter"] == ("leave", False)
+    assert json.loads(site.attributes()["RedrivePolicy"])["deadLetterTargetArn"] == f"{site.queue_arn}-dead-letter"
+    site.drain()
+    site.settle("deprovision")
 
 
 def test_a_missing_permission_midway_says_what_exists_and_a_second_run_finishes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -18,7 +19,7 @@ from skyferry.provisioning.forwarder_need import ForwarderNeed, role_rights
 from skyferry.provisioning.forwarder_package import code_digest, forwarder_package
 from skyferry.provisioning.settings import Forwarder
 from tests.faults.lambda_front import lambda_front
-from tests.faults.proxy import FaultProxy, answer, fault_proxy_in_thread
+from tests.faults.proxy import Fault, FaultProxy, Forward, Request, Response, answer, fault_proxy_in_thread
 from tests.plugins.test_provision_aws import ACCOUNT, REGION, Site, TaskInstance, site
 from tests.plugins.test_provision_rights import Guarded, guarded
 
@@ -66,15 +67,17 @@ class LambdaSite:
         found = ProvisionRouteOperator(task_id="provision").execute({"params": params, "ti": TaskInstance()})
         return self.site.doings(found)
 
-    def function(self) -> dict[str, Any]:
-        client = boto3.client(
+    def client(self) -> Any:
+        return boto3.client(
             "lambda",
             endpoint_url=self.proxy.url,
             region_name=REGION,
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
         )
-        return client.get_function(FunctionName=FUNCTION)
+
+    def function(self) -> dict[str, Any]:
+        return self.client().get_function(FunctionName=FUNCTION)
 
     def functions(self) -> list[str]:
         return [one["FunctionName"] for one in self.site.client("lambda").list_functions()["Functions"]]
@@ -95,6 +98,24 @@ def place(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaSite]:
         queues = site.client("sqs")
         for url in queues.list_queues(QueueNamePrefix="skyferry-").get("QueueUrls", []):
             queues.delete_queue(QueueUrl=url)
+
+
+def seen_with(**values: Any) -> Fault:
+    """What Lambda shows of a function, with some of it other than it is; None is left out."""
+
+    async def fault(request: Request, forward: Forward) -> Response:
+        response = await forward(request)
+        if response.status != 200 or request.target.rstrip("/").endswith("/policy"):
+            return response
+        found = json.loads(response.body)
+        for name, value in values.items():
+            holder = found if name == "Tags" else found["Configuration"]
+            holder.pop(name, None)
+            if value is not None:
+                holder[name] = value
+        return replace(response, body=json.dumps(found).encode())
+
+    return fault
 
 
 def changes(doings: dict[str, str]) -> dict[str, str]:
@@ -167,12 +188,15 @@ def test_what_is_other_than_wanted_is_changed_and_variables_of_others_stay(place
     assert changes(place.settle()) == {}
 
 
-def test_a_lost_dead_letter_queue_and_a_new_vpc_are_set(place: LambdaSite) -> None:
+def test_a_dead_letter_queue_that_was_taken_away_and_a_new_vpc_are_set(place: LambdaSite) -> None:
     place.settle()
+    place.client().update_function_configuration(FunctionName=FUNCTION, DeadLetterConfig={"TargetArn": ""})
     more = "    subnets: [subnet-0a1b2c3d4e5f60718]\n    security_groups: [sg-0a1b2c3d4e5f60718]\n"
     place.write(more=more)
     assert changes(place.settle()) == {"function skyferry-orders": "change"}
-    assert place.function()["Configuration"]["VpcConfig"] == {
+    found = place.function()["Configuration"]
+    assert found["DeadLetterConfig"]["TargetArn"] == f"arn:aws:sqs:{REGION}:{ACCOUNT}:{FUNCTION}-dead-letter"
+    assert found["VpcConfig"] == {
         "SubnetIds": ["subnet-0a1b2c3d4e5f60718"],
         "SecurityGroupIds": ["sg-0a1b2c3d4e5f60718"],
     }
@@ -211,7 +235,7 @@ def test_all_that_was_made_is_removed_and_undelivered_events_are_kept(place: Lam
         "queue skyferry-orders-dead-letter": "leave"
     }
     assert place.functions() == []
-    assert place.site.client("s3").list_buckets()["Buckets"] is not None
+    assert place.site.everything()["buckets"] == []
     sqs.purge_queue(QueueUrl=url)
     assert place.settle("deprovision")["queue skyferry-orders-dead-letter"] == "remove"
     assert set(place.settle("deprovision").values()) <= {"keep", "leave"}
@@ -233,6 +257,47 @@ def test_a_function_of_somebody_else_is_an_error_before_anything_is_changed(plac
     removed = place.settle("deprovision")
     assert removed["function skyferry-orders"] == "leave"
     assert client.get_function(FunctionName=FUNCTION)["Configuration"] == before
+
+
+def test_tags_that_may_not_be_seen_make_no_stranger_of_the_function(place: LambdaSite) -> None:
+    """Lambda leaves out the tags for those who may not list them."""
+    place.settle()
+    place.proxy.inject(seen_with(Tags=None), method="GET", target_contains=f"/functions/{FUNCTION}")
+    assert changes(place.settle()) == {}
+    refusal = answer(403, body=b'{"__type": "AccessDeniedException", "Message": "no"}')
+    place.proxy.inject(refusal, method="GET", target_contains="/tags/")
+    with pytest.raises(StageFailed, match="reading the tags of function skyferry-orders .* it needs lambda:ListTags"):
+        place.settle()
+
+
+def test_variables_that_cannot_be_read_are_not_overwritten(place: LambdaSite) -> None:
+    place.settle()
+    variables = place.function()["Configuration"]["Environment"]["Variables"] | {"SSL_CERT_FILE": "ca.pem"}
+    place.client().update_function_configuration(FunctionName=FUNCTION, Environment={"Variables": variables})
+    hidden = {"Error": {"ErrorCode": "AccessDeniedException", "Message": "no"}}
+    place.proxy.inject(seen_with(Environment=hidden), method="GET", target_contains=f"/functions/{FUNCTION}")
+    with pytest.raises(StageFailed, match="cannot be read .AccessDeniedException.; it needs kms:Decrypt"):
+        place.settle()
+    place.proxy.clear()
+    assert place.function()["Configuration"]["Environment"]["Variables"] == variables
+
+
+def test_a_function_that_does_not_come_to_life_says_why(place: LambdaSite) -> None:
+    failed = {"State": "Failed", "StateReason": "The subnet has no address left"}
+    place.proxy.inject(seen_with(**failed), method="GET", target_contains=f"/functions/{FUNCTION}")
+    for _ in range(2):
+        with pytest.raises(StageFailed, match="does not work: The subnet has no address left; mend that, delete it"):
+            place.settle()
+    assert "LambdaFunctionConfigurations" not in place.site.notifications()
+
+
+def test_a_change_that_is_not_taken_says_why(place: LambdaSite) -> None:
+    place.settle()
+    place.write(airflow_url="https://elsewhere.example.com")
+    failed = {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "The key is disabled"}
+    place.proxy.inject(seen_with(**failed), method="GET", target_contains=f"/functions/{FUNCTION}")
+    with pytest.raises(StageFailed, match="did not take the change: The key is disabled"):
+        place.settle()
 
 
 def test_a_missing_permission_midway_says_what_exists_and_a_second_run_finishes(place: LambdaSite) -> None:

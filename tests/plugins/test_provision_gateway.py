@@ -96,11 +96,11 @@ def test_the_key_is_shown_nowhere_not_even_while_debugging(
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, logger="botocore")
     results = [place.settle(), place.settle(), place.settle("deprovision", dry_run=True)]
+    shown = caplog.text
     [key] = place.own("get_api_keys")
     value = place.client.get_api_key(apiKey=key["id"], includeValue=True)["value"]
     assert value in caplog.text, "the look of this test itself is logged, so the log is one that debugs"
-    shown = caplog.text.partition(f"apikeys/{key['id']}")[0]
-    assert len(shown) > 10_000
+    assert "CreateApiKey" in shown
     assert value not in shown
     assert value not in json.dumps(results)
 
@@ -114,6 +114,19 @@ def test_what_is_other_than_wanted_is_changed_and_deployed(place: GatewaySite) -
     assert plan["throttle"] == {"rateLimit": 9, "burstLimit": 90}
     assert len(place.client.get_deployments(restApiId=api["id"])["items"]) == 2
     assert place.doings(place.settle()) == ("keep", "keep", "keep")
+
+
+def test_a_throttle_is_set_to_its_last_digit(place: GatewaySite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would be changed in each run; moto takes no fractions, so what is asked is looked at."""
+    place.settle()
+    place.write(requests_per_second=1234.5678)
+    with fault_proxy_in_thread(place.site.endpoint) as proxy:
+        aim_at(proxy.url, monkeypatch)
+        proxy.inject(answer(200, body=b"{}"), method="PATCH", target_contains="/usageplans/")
+        place.settle()
+        (body,) = [one.body for one in proxy.requests if one.method == "PATCH"]
+    (operation,) = json.loads(body)["patchOperations"]
+    assert (operation["path"], operation["value"]) == ("/throttle/rateLimit", "1234.5678")
 
 
 def test_a_method_that_was_opened_is_closed_again(place: GatewaySite) -> None:
@@ -144,6 +157,30 @@ def test_all_is_removed_and_what_others_have_of_the_same_name_stays(place: Gatew
     assert [[one["id"] for one in some] for some in place.everything()] == [[theirs["id"]], [], []]
     assert place.doings(place.settle("deprovision")) == ("keep", "keep", "keep")
     place.client.delete_rest_api(restApiId=theirs["id"])
+
+
+def test_what_was_made_twice_because_an_answer_was_lost_is_removed_whole(place: GatewaySite) -> None:
+    place.settle()
+    more = {"name": place.name, "tags": {"skyferry:route": place.route}}
+    for create in (place.client.create_rest_api, place.client.create_usage_plan, place.client.create_api_key):
+        create(**more)
+    assert [len(some) for some in place.everything()] == [2, 2, 2]
+    assert place.doings(place.settle("deprovision")) == ("remove", "remove", "remove")
+    assert place.everything() == [[], [], []]
+
+
+def test_too_many_requests_are_no_refusal(place: GatewaySite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """API Gateway takes few requests that change something, and deletes one API in half a minute."""
+    place.settle()
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with fault_proxy_in_thread(place.site.endpoint) as proxy:
+        aim_at(proxy.url, monkeypatch)
+        slower = answer(429, headers={"x-amzn-ErrorType": "TooManyRequestsException"}, body=b'{"message": "no"}')
+        proxy.inject(slower, method="DELETE", target_contains="/restapis/")
+        with pytest.raises(StageFailed, match=f"deleting the API {place.name}: the store asks for fewer requests; run"):
+            place.settle("deprovision")
+        proxy.clear()
+        assert place.doings(place.settle("deprovision")) == ("remove", "keep", "keep")
 
 
 def test_a_plan_is_emptied_before_it_is_deleted(place: GatewaySite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,11 +78,42 @@ def test_a_role_is_for_those_who_are_trusted_and_of_this_account(site: Site, iam
     assert everything(iam) == before
     identity(site, f'{{role: {role}, trusted: ["{WORKERS}"]}}')
     site.settle()
-    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-    assert [one["Principal"] for one in trust["Statement"]] == [{"AWS": [WORKERS]}]
+    assert [one["Principal"] for one in trust(iam, role)["Statement"]] == [{"AWS": [WORKERS]}]
     assert [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]] == [ARN]
     site.settle("deprovision")
     assert everything(iam) == before
+
+
+def test_a_role_of_ours_follows_the_route_and_a_policy_that_others_wrote_stays(site: Site, iam: Any) -> None:
+    role, loaders = f"{site.name}-role", f"arn:aws:iam::{ACCOUNT}:role/loaders"
+    identity(site, f'{{role: {role}, trusted: ["{WORKERS}", "{loaders}"]}}')
+    site.settle()
+    assert set(things(site.settle()).values()) == {"keep"}
+    identity(site, f'{{role: {role}, trusted: ["{WORKERS}"]}}')
+    assert things(site.settle())[f"IAM role {role}"] == "change"
+    assert [one["Principal"] for one in trust(iam, role)["Statement"]] == [{"AWS": [WORKERS]}]
+    # As IAM shows it: a single principal stands there without a list.
+    shown = json.dumps(trust(iam, role)).replace(f'["{WORKERS}"]', f'"{WORKERS}"')
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=shown)
+    assert things(site.settle())[f"IAM role {role}"] == "keep"
+    theirs = shown.replace('"Action"', '"Condition": {"StringEquals": {"sts:ExternalId": "1"}}, "Action"')
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=theirs)
+    assert things(site.settle())[f"IAM role {role}"] == "leave"
+    assert trust(iam, role) == json.loads(theirs)
+
+
+def test_a_role_of_others_may_trust_whom_it_likes(site: Site, iam: Any) -> None:
+    role = f"{site.name}-theirs"
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}")
+    identity(site, f'{{role: {role}, trusted: ["{WORKERS}"]}}')
+    assert things(site.settle())[f"IAM role {role}"] == "keep"
+    assert trust(iam, role) == {}
+    site.settle("deprovision")
+    iam.delete_role(RoleName=role)
+
+
+def trust(iam: Any, role: str) -> Any:
+    return iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
 
 
 def test_other_rights_are_a_new_version_and_old_ones_make_room(site: Site, iam: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +12,18 @@ from typing import Any
 import pytest
 
 from airflow_bridge.connected_keys import open_user_keys
+from airflow_bridge.provision_identity import Holder
 from airflow_bridge.provision_keys import RouteUserKeys
-from skyferry.errors import AirflowRefusedError, AirflowUnreachableError, PermanentError, RequestError
+from skyferry.errors import (
+    AccessDeniedError,
+    AirflowRefusedError,
+    AirflowUnreachableError,
+    PermanentError,
+    RequestError,
+)
 from skyferry.provisioning.access_keys import AccessKey, HandedKey, KnownConnection, hand_over, open_keys
 from skyferry.routes import find_route
+from tests.faults.proxy import answer, fault_proxy_in_thread
 from tests.plugins.test_provision_aws import ACCOUNT, REGION, Site, site
 
 __all__ = ["site"]
@@ -212,12 +222,49 @@ def test_a_key_that_cannot_be_deleted_again_is_named(keyed: Keyed, monkeypatch: 
     assert f"--user-name {keyed.user} --access-key-id {key_id}" in str(left.value)
 
 
+def test_a_key_that_iam_neither_records_nor_deletes_nor_lists_is_named(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = answer(403, body=b"<Response><Error><Code>AccessDenied</Code></Error></Response>")
+    with fault_proxy_in_thread(keyed.site.endpoint) as proxy, monkeypatch.context() as patched:
+        shop = json.loads(os.environ["AIRFLOW_CONN_AWS_SHOP"])
+        shop["extra"]["endpoint_url"] = proxy.url
+        patched.setenv("AIRFLOW_CONN_AWS_SHOP", json.dumps(shop))
+        keys = keyed.keys
+        for action in (b"Action=TagUser", b"Action=DeleteAccessKey", b"Action=ListAccessKeys"):
+            proxy.inject(refusal, matches=lambda request, action=action: action in request.body)
+        with pytest.raises(AccessDeniedError, match=r"needs iam:TagUser. Access key .* is left") as left:
+            keys.create("aws_orders")
+    (key_id,) = keyed.ids()
+    assert f"aws iam delete-access-key --user-name {keyed.user} --access-key-id {key_id}" in str(left.value)
+    keyed.iam.delete_access_key(UserName=keyed.user, AccessKeyId=key_id)
+
+
 def test_deprovisioning_deletes_the_keys_and_names_the_connections(keyed: Keyed) -> None:
     handed = keyed.hand_over()
     step = keyed.user_step()
     assert step["doing"] == "remove"
     assert f'with its access key {handed.key_id}. The Airflow connection "aws_orders" is left' in step["why"]
     assert keyed.user not in {one["UserName"] for one in keyed.iam.list_users()["Users"]}
+
+
+def test_a_user_that_is_given_something_in_this_moment_stays_and_what_was_deleted_of_it_is_told(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed, remove = keyed.hand_over(), Holder.remove
+    statement = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::theirs"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+    def give_and_remove(self: Holder) -> str:
+        keyed.iam.put_user_policy(UserName=keyed.user, PolicyName="theirs", PolicyDocument=document)
+        return remove(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Holder, "remove", give_and_remove)
+        step = keyed.user_step()
+    told = (step["doing"], step["is_done"], step["why"])
+    assert told == ("leave", False, f"others gave it something; deleted of it: access key {handed.key_id}")
+    keyed.iam.delete_user_policy(UserName=keyed.user, PolicyName="theirs")
 
 
 def test_a_key_of_others_keeps_the_user_and_all_its_keys(keyed: Keyed) -> None:

@@ -310,6 +310,14 @@ def test_an_unknown_connection_is_named_with_the_nearest_one():
         prepare(use_of("s3://shop/", "aws_defualt"))
 
 
+def test_a_variable_that_cannot_be_read_is_not_called_missing(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_TYPO", '{"conn_type": "aws", ')
+    with pytest.raises(
+        ConnectionConfigError, match='cannot read connection "typo".* from the variable AIRFLOW_CONN_TYPO'
+    ):
+        prepare(use_of("s3://shop/", "typo"))
+
+
 def test_a_connection_of_another_type_is_named_with_both_types(connect):
     connect("mixed_up", conn_type="http", host="example.com")
     with pytest.raises(ConnectionConfigError, match='"mixed_up".* has the type "http"; expected "wasb"'):

@@ -120,6 +120,12 @@ def test_a_route_s_connection_opens_a_folder_inside_its_place():
     assert setup({"id": "nightly", "source": "s3://shop/orders/2026/"}).source.conn_id == "aws_shop"
 
 
+@pytest.mark.parametrize("missing", ["source", "destination"])
+def test_a_field_left_empty_in_the_form_is_what_the_message_names(missing):
+    with pytest.raises(RequestError, match=f"not started: {missing} is missing"):
+        setup({"id": "on-demand", **PLAIN, missing: None})
+
+
 def test_a_folder_outside_the_roots_is_refused(tmp_path):
     with pytest.raises(RequestError, match="source: local folder .* outside the allowed roots"):
         setup({**PLAIN, "source": f"file://{tmp_path}/elsewhere/"})

@@ -513,7 +513,7 @@ async def test_by_google_s_own_key_an_address_is_good_for_twelve_hours(
         (["s3://shop/orders/"], "s3://shop/orders/ names no object"),
         (["s3://shop/*.csv"], "is a glob, and an address is for one object"),
         (["s3://shop/", "--key", "a/../b"], "HTTP clients would ask for another object"),
-        (["s3://shop/a.csv", "--expires", "8d"], "cannot be good for 8 days, 0:00:00; expected one second to 7 days"),
+        (["s3://shop/a.csv", "--expires", "8d"], "cannot be good for 691,200 seconds; expected one second to 7 days"),
         (["s3://shop/a.csv", "--expires", "soon"], '"soon" is no length of time'),
         (["s3://shop/a.csv", "--method", "delete"], '"delete" is not known; expected get, put, post'),
         (["s3://shop/a.csv", "--max-size-bytes", "5"], "the method get takes no limit of size"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -120,9 +121,9 @@ async def _read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int(length.partition(b":")[2]))
 
 
-@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("given_as", ["bytes", "memory", "stream"])
 @pytest.mark.parametrize("size_bytes", [1, 65_536, 3_000_001])
-async def test_a_body_arrives_as_it_is(is_streamed: bool, size_bytes: int) -> None:
+async def test_a_body_arrives_as_it_is(given_as: str, size_bytes: int) -> None:
     content = bytes(range(251)) * (size_bytes // 251 + 1)
     content = content[:size_bytes]
     found = []
@@ -141,7 +142,7 @@ async def test_a_body_arrives_as_it_is(is_streamed: bool, size_bytes: int) -> No
             "PUT",
             f"http://127.0.0.1:{server.port}/",
             headers={"Content-Length": str(size_bytes)},
-            body=pieces() if is_streamed else content,
+            body={"bytes": content, "memory": memoryview(content), "stream": pieces()}[given_as],
             timeout_seconds=30,
             accept=lambda *_: None,
         )
@@ -170,6 +171,22 @@ async def test_what_breaks_a_streamed_body_ends_its_request() -> None:
             )
 
 
+@pytest.mark.parametrize("size_bytes", [0, 1, 65_536, 2**20, 3_000_001])
+@pytest.mark.parametrize("most_bytes", [None, 3_000_001, 8 * 2**20])
+async def test_an_answer_arrives_as_it_is(size_bytes: int, most_bytes: int | None) -> None:
+    content = (bytes(range(251)) * (size_bytes // 251 + 1))[:size_bytes]
+
+    async def give(_: bytes, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size_bytes + content)
+
+    async with running(give) as server, HttpClient() as client:
+        address = f"http://127.0.0.1:{server.port}/"
+        answer = await client.send(
+            "GET", address, headers={}, body=None, timeout_seconds=30, accept=lambda *_: most_bytes
+        )
+    assert answer.body == content
+
+
 async def test_an_unwanted_answer_is_not_read() -> None:
     async def endless(_: bytes, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nX-Version: 2\r\n\r\n")
@@ -186,8 +203,14 @@ async def test_an_unwanted_answer_is_not_read() -> None:
             await exchange(line, "GET", address, TARGET, accept=refuse, size_bytes=10)
         with pytest.raises(SizeMismatchError, match="came with more bytes; 1,000,000 were asked for"):
             await exchange(line, "GET", address, TARGET, accept=lambda *_: None, size_bytes=1_000_000)
-        with pytest.raises(OversizedError):
-            await client.send("GET", address, headers={}, body=None, timeout_seconds=30, accept=lambda *_: 5)
+        for most_bytes in (5, 2**20 + 5):
+            limit = functools.partial(_limited, most_bytes)
+            with pytest.raises(OversizedError):
+                await client.send("GET", address, headers={}, body=None, timeout_seconds=30, accept=limit)
+
+
+def _limited(most_bytes: int, *_: object) -> int:
+    return most_bytes
 
 
 async def test_connections_are_used_again_and_never_more_than_allowed() -> None:
@@ -267,8 +290,10 @@ async def test_deadline_and_silence_end_a_request() -> None:
 
 async def test_no_endpoint_is_a_lost_connection_without_secrets() -> None:
     async with HttpClient() as client:
-        with pytest.raises(ConnectionLostError, match="no connection could be made") as raised:
-            await exchange(Line(client=client), "GET", f"http://127.0.0.1:9/?{SECRET}", TARGET)
+        with pytest.raises(
+            ConnectionLostError, match=r"no connection could be made; http://127\.0\.0\.1:9 did"
+        ) as raised:
+            await exchange(Line(client=client), "GET", f"http://{SECRET}@127.0.0.1:9/{SECRET}?{SECRET}", TARGET)
     assert SECRET not in f"{raised.value!r} {raised.value.__cause__!r} {raised.value.__context__!r}"
 
 

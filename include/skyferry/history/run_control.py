@@ -184,7 +184,8 @@ def _let_begin(api: AirflowApi, dag: TransferDagInfo, *, unpause: bool) -> None:
     if dag.schedule and not unpause:
         raise AirflowRefusedError(
             f"the DAG {dag.dag_id} is paused, so the run would never begin",
-            hint=f"unpause it, here with `unpause`; it then also runs by itself ({dag.schedule}). Nothing was started",
+            hint="unpause it (`--unpause`, or over REST `unpause`), after which it also runs by itself"
+            f" ({dag.schedule}); nothing was started",
         )
     api.unpause(dag.dag_id)
 

@@ -3,8 +3,8 @@
 What cannot be delivered is raised. Lambda calls the function again then, twice unless it is told otherwise, and gives
 the event to the function's dead-letter queue at last. An event that is delivered twice costs nothing: it is a ring.
 
-The token is kept between calls and renewed when Airflow refuses it. Neither it nor the login is logged, nor what an
-address sends back that is not Airflow's: it may be what it was sent.
+The token is kept between calls and renewed when Airflow refuses it. Neither it nor the login is logged; what an address
+sends back may be what it was sent, so the token is taken out of it, and nothing is shown that answers a login.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -87,7 +88,7 @@ class EventForwarder:
         """Deliver an event and return Airflow's answer.
 
         Args:
-            seconds_left: Until Lambda ends the call; no attempt is begun that would not come to its end.
+            seconds_left: Until Lambda ends the call; no attempt is begun without time for one answer.
 
         Raises:
             ForwardError: Airflow refused the event, or did not answer as often as it was asked.
@@ -121,7 +122,9 @@ class EventForwarder:
 
     def _post_event(self, body: bytes) -> Answer:
         headers = {**_JSON, "Authorization": f"Bearer {self._token}"}
-        return post(f"{self._url}/transfer/v1/events", body, headers, timeout_seconds=self._timeout_seconds)
+        answer = post(f"{self._url}/transfer/v1/events", body, headers, timeout_seconds=self._timeout_seconds)
+        # Some of it is shown, and who is not Airflow may send back what it got.
+        return replace(answer, body=answer.body.replace(self._token.encode("ascii"), b"***"))
 
     def _delivered(self, answer: Answer) -> dict[str, Any]:
         found = _object(answer)

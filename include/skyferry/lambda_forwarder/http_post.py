@@ -83,7 +83,7 @@ def seconds_of(retry_after: str | None, *, now: datetime) -> float:
         return float(text[:9])
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (date - now).total_seconds())

@@ -208,7 +208,8 @@ def _make_room(keys: UserKeys, before: Mapping[str, str], unused: list[str]) -> 
         raise RequestError(
             f"IAM user {keys.user} has the access keys {' and '.join(before)}, and IAM allows {MAX_KEYS} keys a user; "
             "no key was made",
-            hint="delete one that nothing uses any more: aws iam delete-access-key",
+            hint="delete one that nothing uses any more, and run it again: aws iam delete-access-key --user-name"
+            f" {keys.user} --access-key-id ...",
         )
     keys.delete(unused[0])
 

@@ -66,7 +66,7 @@ class Thing(Protocol):
         """Look, and say what has to be done so that of the thing nothing is left that provisioning made."""
 
     def remove(self) -> str:
-        """Do that; return what had to be left, or nothing."""
+        """Do that; return why the thing had to be left all the same, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +125,9 @@ def _carry_out(things: Sequence[Thing], steps: list[Step], *, removes: bool, com
         except TransferError as error:
             left = _left_to_do(thing, removes=removes)
             return _broken_off(error, steps, steps[number], left=left, command=command)
+        if removes and left_out:
+            steps[number] = replace(steps[number], doing=Doing.LEAVE, why=left_out)
+            continue
         why = f"{steps[number].why}; {left_out}" if left_out else steps[number].why
         steps[number] = replace(steps[number], is_done=True, why=why)
     return ""

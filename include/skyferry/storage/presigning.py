@@ -138,7 +138,8 @@ def _check_target(target: Target, options: PresignOptions) -> None:
 def _check_options(options: PresignOptions) -> None:
     if not timedelta(seconds=1) <= options.lifetime <= LONGEST_LIFETIME:
         raise RequestError(
-            f"an address cannot be good for {options.lifetime}; expected one second to {LONGEST_LIFETIME.days} days",
+            f"an address cannot be good for {options.lifetime.total_seconds():,.0f} seconds; expected one second to"
+            f" {LONGEST_LIFETIME.days} days",
             hint="for a longer time give the reader access to the bucket",
         )
     if options.method != "post" and (options.max_size_bytes is not None or options.is_prefix):

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from skyferry.attempts import Attempts
 from skyferry.byte_budget import ByteBudget
 from skyferry.checksums import ContentDigests
+from skyferry.content_memory import Content
 from skyferry.errors import ChecksumMismatchError, ObjectArchivedError, PermanentError, SourceMissingError
 from skyferry.evidence import Comparer
 from skyferry.objects import ObjectInfo
@@ -39,19 +40,19 @@ async def content(
     info = await _described(store, listed, attempts)
     end_byte = info.size_bytes if size_bytes is None else min(start_byte + size_bytes, info.size_bytes)
 
-    async def read(span: tuple[int, int]) -> bytes:
+    async def read(span: tuple[int, int]) -> Content:
         return await attempts.call(lambda: store.read_range(info, *span))
 
     pieces = map_in_order(_spans(start_byte, end_byte), read, limit=_PIECES_AHEAD)
     if (start_byte, end_byte) == (0, info.size_bytes):
         pieces = _proven(store, info, pieces, attempts)
     async for piece in pieces:
-        yield piece
+        yield bytes(piece)
 
 
 async def _proven(
-    store: Store, info: ObjectInfo, pieces: AsyncIterator[bytes], attempts: Attempts
-) -> AsyncIterator[bytes]:
+    store: Store, info: ObjectInfo, pieces: AsyncIterator[Content], attempts: Attempts
+) -> AsyncIterator[Content]:
     """Yield the pieces of a whole object, and raise at the end unless they are proven to be what is stored."""
     algorithms = source_algorithms(store, info)
     digests = ContentDigests(algorithms | {"crc32c"})

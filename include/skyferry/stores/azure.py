@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 from skyferry.checksums import base64_of, digest, hex_of
+from skyferry.content_memory import Content
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -196,11 +197,11 @@ class AzureStore:
         answer = await self.head(key)
         return None if answer is None else await self.describe(key, answer)
 
-    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, Content]:
         answer = await self._get(info, {}, 0, info.size_bytes)
         return await self.describe(info.key, answer), answer.body
 
-    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> Content:
         # A range cannot be empty.
         span = {"x-ms-range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"} if size_bytes else {}
         return (await self._get(info, span, start_byte, size_bytes)).body
@@ -291,7 +292,7 @@ class AzureStore:
     async def put_object(
         self,
         key: str,
-        body: bytes,
+        body: Content,
         *,
         metadata: ObjectMetadata,
         digests: Mapping[str, str],
@@ -317,7 +318,7 @@ class AzureStore:
         return await upload.commit(digests)
 
     async def _put_blob(
-        self, key: str, body: bytes, *, metadata: ObjectMetadata, md5: str, replaces: ObjectInfo | None
+        self, key: str, body: Content, *, metadata: ObjectMetadata, md5: str, replaces: ObjectInfo | None
     ) -> Committed:
         _require_name(key, self.url(key))
         headers = {

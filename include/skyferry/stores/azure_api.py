@@ -9,6 +9,7 @@ from time import time
 from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
+from skyferry.content_memory import Content
 from skyferry.errors import ConnectionConfigError, TransferError
 from skyferry.stores.azure_signing import Authority, AzureRequest
 from skyferry.stores.http_requests import Accept, Answer, Line, Target, exchange, parse_xml
@@ -65,7 +66,7 @@ class AzureApi:
         *,
         query: Mapping[str, str] = _NOTHING,
         headers: Mapping[str, str] = _NOTHING,
-        body: bytes = b"",
+        body: Content = b"",
         size_bytes: int = 0,
         accept: Accept | None = None,
     ) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from skyferry.checksums import base64_of
+from skyferry.content_memory import Content
 from skyferry.errors import ChecksumMismatchError, SizeMismatchError, SourceMissingError
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata
 from skyferry.stores.azure_requests import WRITE_RIGHT, condition_headers, metadata_headers
@@ -74,7 +75,7 @@ class AzureUpload:
         self._parts[index] = (block_id, size_bytes)
         return True
 
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+    async def put_part(self, index: int, body: Content, digests: Mapping[str, str]) -> None:
         block_id = _block_id(index, len(body), digests)
         crc64 = _wire_crc64(digests["crc64nvme"])
         answer = await self._store.request(

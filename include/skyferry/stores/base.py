@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from skyferry.content_memory import Content
 from skyferry.errors import TransferError
 from skyferry.objects import Committed, ObjectInfo, ObjectMetadata, Prefix
 
@@ -53,7 +54,7 @@ class Capabilities:
 class EtagDigest(Protocol):
     """A running digest that arrives at an object's etag, where a store makes etags from content."""
 
-    def update(self, body: bytes) -> None:
+    def update(self, body: Content) -> None:
         """Take in the next bytes."""
 
     def value(self) -> str:
@@ -78,7 +79,7 @@ class Upload(Protocol):
             digests: The algorithms of `part_digests` over the part.
         """
 
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+    async def put_part(self, index: int, body: Content, digests: Mapping[str, str]) -> None:
         """Store part `index` (from 0). Repeating it with the same bytes is harmless."""
 
     async def commit(self, digests: Mapping[str, str]) -> Committed:
@@ -152,7 +153,7 @@ class Store(Protocol):
     async def stat(self, key: str) -> ObjectInfo | None:
         """Return everything the store knows about a key, checksums, metadata and tags included; None if absent."""
 
-    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, Content]:
         """Return a small object's content and full description, in as few requests as the store allows.
 
         The bytes are those of the version `info` names, raw (never decoded by Content-Encoding).
@@ -171,13 +172,13 @@ class Store(Protocol):
         elsewhere proves nothing: the object may have been uploaded in parts of unequal size.
         """
 
-    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> Content:
         """Return exactly these bytes of the version `info` names; raises as `read_object`."""
 
     async def put_object(
         self,
         key: str,
-        body: bytes,
+        body: Content,
         *,
         metadata: ObjectMetadata,
         digests: Mapping[str, str],

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from skyferry.checksums import base64_of, hex_of
+from skyferry.content_memory import Content
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -198,7 +199,7 @@ class GcsStore:
         except SourceMissingError:
             return None
 
-    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, Content]:
         """As the protocol says: one request for a listed object, two for one that was described without metadata."""
         if info.metadata is None:
             found = await self.stat(info.key)
@@ -209,7 +210,7 @@ class GcsStore:
             info = found
         return info, await self._get(info, 0, info.size_bytes, is_whole=True)
 
-    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> Content:
         return await self._get(info, start_byte, size_bytes, is_whole=False)
 
     async def etag_digest(self, info: ObjectInfo) -> EtagDigest | None:
@@ -217,16 +218,21 @@ class GcsStore:
         del info
         return None
 
-    async def _get(self, info: ObjectInfo, start_byte: int, size_bytes: int, *, is_whole: bool) -> bytes:
+    async def _get(self, info: ObjectInfo, start_byte: int, size_bytes: int, *, is_whole: bool) -> Content:
         target = self.target("reading", info.key, needs="storage.objects.get")
         address = self._object_address(info.key, {"alt": "media", "ifGenerationMatch": info.etag})
         span = {} if is_whole or not size_bytes else {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}
+
+        def accept(_: int, found: Mapping[str, str]) -> None:
+            if found.get("X-Goog-Generation", info.etag) != info.etag:
+                raise self.changed(info)
+
         try:
-            answer = await self.api.ask("GET", address, target, headers=_RAW | span, size_bytes=size_bytes)
+            answer = await self.api.ask(
+                "GET", address, target, headers=_RAW | span, size_bytes=size_bytes, accept=accept
+            )
         except ConditionNotMetError:
             raise self.changed(info) from None
-        if answer.headers.get("X-Goog-Generation", info.etag) != info.etag:
-            raise self.changed(info)
         if len(answer.body) != size_bytes:
             raise SizeMismatchError(
                 f"read {len(answer.body):,} of {size_bytes:,} bytes of {self.url(info.key)} from byte {start_byte:,}"
@@ -242,7 +248,7 @@ class GcsStore:
     async def put_object(
         self,
         key: str,
-        body: bytes,
+        body: Content,
         *,
         metadata: ObjectMetadata,
         digests: Mapping[str, str],
@@ -348,7 +354,7 @@ class GcsStore:
         key: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | AsyncIterator[memoryview],
+        body: Content | AsyncIterator[memoryview],
         size_bytes: int | None = 0,
         absent: str = "bucket",
     ) -> Answer:

@@ -20,7 +20,7 @@ from skyferry.errors import (
     UploadLostError,
 )
 from skyferry.stores.http_client import Body
-from skyferry.stores.http_requests import Answer, Line, Target, exchange
+from skyferry.stores.http_requests import Accept, Answer, Line, Target, exchange
 from skyferry.stores.pacing import retry_after_seconds
 
 _MESSAGE_CHARACTERS = 200
@@ -77,11 +77,12 @@ class GcsApi:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         size_bytes: int | None = 0,
+        accept: Accept | None = None,
     ) -> Answer:
         """Return the whole answer.
 
         Args:
-            size_bytes: How much goes either way, for the deadline; None when the sender sets the pace.
+            size_bytes, accept: See `skyferry.stores.http_requests.exchange`.
 
         Raises:
             ConditionNotMetError: 412.
@@ -90,7 +91,14 @@ class GcsApi:
         """
         sent_headers = {**(headers or {}), **await self._authorisation(target)}
         answer = await exchange(
-            self._line, method, address, target, headers=sent_headers, body=body, size_bytes=size_bytes
+            self._line,
+            method,
+            address,
+            target,
+            headers=sent_headers,
+            body=body,
+            size_bytes=size_bytes,
+            accept=accept,
         )
         if answer.status // 100 == 2 or (answer.status == 308 and target.absent == "session"):
             return answer
@@ -134,7 +142,7 @@ def object_path(bucket: str, key: str, url: str) -> str:
 def _translate_answer(answer: Answer, target: Target) -> TransferError:
     """Say what an answer means; statuses as in https://cloud.google.com/storage/docs/json_api/v1/status-codes."""
     status = answer.status
-    reason, message = _reason_and_message(answer.body)
+    reason, message = _reason_and_message(bytes(answer.body))
     found = f"{status} {reason}".strip()
     if status == 412:
         return ConditionNotMetError(f"{target} failed: {found}")

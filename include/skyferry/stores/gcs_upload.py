@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from skyferry.checksums import base64_of
+from skyferry.content_memory import Content
 from skyferry.errors import (
     ConnectionLostError,
     DestinationChangedError,
@@ -54,8 +55,8 @@ class GcsUpload:
         self._replaced_etag = replaces.etag if replaces else ""
         self._kept_bytes = 0
         self._next_index = 0
-        self._last_part = b""
-        self._parts: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
+        self._last_part: Content = b""
+        self._parts: asyncio.Queue[Content] = asyncio.Queue(maxsize=1)
         self._head: asyncio.Task[None] | None = None
         self._failure: TransferError | None = None
 
@@ -90,7 +91,7 @@ class GcsUpload:
         del size_bytes, digests
         return index < self._last_index and (index + 1) * self._part_bytes <= self._kept_bytes
 
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+    async def put_part(self, index: int, body: Content, digests: Mapping[str, str]) -> None:
         del digests  # the store checks the whole content
         self._raise_failure()
         if index < self._next_index:
@@ -107,7 +108,7 @@ class GcsUpload:
             await self._feed(body[max(0, self._kept_bytes - index * self._part_bytes) :])
         self._next_index += 1
 
-    async def _feed(self, body: bytes) -> None:
+    async def _feed(self, body: Content) -> None:
         if self._head is None:
             self._head = asyncio.create_task(self._send_head())
         try:

@@ -21,9 +21,10 @@ from typing import Any, Self
 import pycurl
 from multidict import CIMultiDict
 
+from skyferry.content_memory import MAPPED_BYTES, Content, allocate
 from skyferry.stores.pacing import CONNECT_SECONDS, SILENCE_SECONDS
 
-Body = bytes | AsyncIterable[bytes | memoryview]
+Body = Content | AsyncIterable[Content]
 """What a request carries; one that is streamed comes with a `Content-Length`."""
 
 _BUFFER_BYTES = 256 * 1024
@@ -115,13 +116,13 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: Content
 
 
 Accept = Callable[[int, Mapping[str, str]], int | None]
 """Looks at status and headers before the body is taken, and returns how many bytes of it may come (None: any number).
 
-What it raises ends the request.
+What it raises ends the request. Memory for so many bytes is taken at once.
 """
 
 
@@ -180,7 +181,7 @@ class HttpClient:
                 curl.setopt(pycurl.WRITEFUNCTION, reply.take)
                 if timeout_seconds is not None:
                     curl.setopt(pycurl.TIMEOUT_MS, int(timeout_seconds * 1000))
-                if body is None or isinstance(body, bytes):
+                if body is None or isinstance(body, Content):
                     await self._perform(curl, body or b"")
                 else:
                     await self._stream(curl, body)
@@ -190,11 +191,13 @@ class HttpClient:
                 curl.close()
         return reply.whole()
 
-    async def _perform(self, curl: Any, body: bytes) -> None:
-        curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
+    async def _perform(self, curl: Any, body: Content) -> None:
+        # Made of anything else than bytes, BytesIO would hold a copy.
+        read = BytesIO(body).read if isinstance(body, bytes) else _HeldBody(body).read
+        curl.setopt(pycurl.READFUNCTION, read)
         await self._multi.perform(curl)
 
-    async def _stream(self, curl: Any, body: AsyncIterable[bytes | memoryview]) -> None:
+    async def _stream(self, curl: Any, body: AsyncIterable[Content]) -> None:
         """Send a body as it comes; waiting for its next piece is no silence."""
         stream = _OutgoingStream(curl, body)
         curl.setopt(pycurl.LOW_SPEED_TIME, 0)
@@ -226,6 +229,8 @@ class _IncomingReply:
         self._headers: Mapping[str, str] = {}
         self._left_bytes: int | None = None
         self._pieces: list[bytes] = []
+        self._memory: memoryview | None = None
+        self._taken_bytes = 0
 
     def take(self, piece: bytes) -> int | None:
         """Take in the next bytes of the body; -1 ends the request."""
@@ -239,25 +244,47 @@ class _IncomingReply:
         except Exception as error:
             self.failure = error
             return -1
-        self._pieces.append(piece)
+        if self._memory is None:
+            self._pieces.append(piece)
+        else:
+            self._memory[self._taken_bytes : self._taken_bytes + len(piece)] = piece
+            self._taken_bytes += len(piece)
         return None
 
     def _begin(self) -> None:
         self._status, self._headers = _parsed_head(self.lines)
         self._left_bytes = self._accept(self._status, self._headers)
+        if self._left_bytes is not None and self._left_bytes >= MAPPED_BYTES:  # of a smaller one the pieces are joined
+            self._memory = allocate(self._left_bytes)
 
     def whole(self) -> Reply:
         """Return the reply, once it is complete."""
         if not self._status:
             self._begin()
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        return Reply(status=self._status, headers=self._headers, body=body)
+        return Reply(status=self._status, headers=self._headers, body=self._body())
+
+    def _body(self) -> Content:
+        if self._memory is not None:
+            return self._memory[: self._taken_bytes]
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+class _HeldBody:
+    """Hands a body in memory to libcurl."""
+
+    def __init__(self, body: memoryview) -> None:
+        self._left = body
+
+    def read(self, size_bytes: int) -> bytes:
+        """Return the next bytes, nothing at the end; libcurl calls it."""
+        piece, self._left = self._left[:size_bytes], self._left[size_bytes:]
+        return bytes(piece)
 
 
 class _OutgoingStream:
     """Hands the pieces of a body to libcurl, one after the other."""
 
-    def __init__(self, curl: Any, pieces: AsyncIterable[bytes | memoryview]) -> None:
+    def __init__(self, curl: Any, pieces: AsyncIterable[Content]) -> None:
         self._curl = curl
         self._pieces = pieces
         self._left = memoryview(b"")
@@ -352,7 +379,7 @@ def _authorities(tls: Tls) -> tuple[str | None, str | None]:
 
 def _upload_bytes(method: str, headers: Mapping[str, str], body: Body | None) -> int | None:
     """Return the size of the body; None for methods that have none."""
-    if body is None or isinstance(body, bytes):
+    if body is None or isinstance(body, Content):
         return len(body or b"") if body or method in _WITH_BODY else None
     return int(headers["Content-Length"])
 

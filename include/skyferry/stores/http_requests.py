@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
+from skyferry.content_memory import Content
 from skyferry.errors import (
     ConnectionConfigError,
     ConnectionLostError,
@@ -57,7 +59,7 @@ class Answer:
     target: Target
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: Content
 
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body.
@@ -66,7 +68,7 @@ class Answer:
             ConnectionLostError: There is none, so no store has written it.
         """
         try:
-            values = json.loads(self.body)
+            values = json.loads(bytes(self.body))
         except ValueError:
             values = None
         if not isinstance(values, dict):
@@ -130,7 +132,7 @@ async def exchange(
         raise _oversized(target, "more", size_bytes or 0) from None
     except Exception as error:  # whatever the client raises has a translation
         # Without the cause: signatures and sessions in addresses and headers are secrets.
-        raise _translate(error, target, line) from None
+        raise _translate(error, target, line, endpoint=_endpoint(address)) from None
     return Answer(target=target, status=reply.status, headers=reply.headers, body=reply.body)
 
 
@@ -141,9 +143,10 @@ def parse_xml(answer: Answer) -> ET.Element:
         ConnectionLostError: The answer is none, or declares a document type, which no store does.
     """
     try:
-        if b"<!DOCTYPE" in answer.body:
+        body = bytes(answer.body)
+        if b"<!DOCTYPE" in body:
             raise ET.ParseError("document type")
-        root = ET.fromstring(answer.body)  # noqa: S314 - without a document type there are no entities
+        root = ET.fromstring(body)  # noqa: S314 - without a document type there are no entities
     except ET.ParseError:
         raise ConnectionLostError(f"{answer.target} failed: the answer is no XML of a store") from None
     for element in root.iter():
@@ -151,7 +154,7 @@ def parse_xml(answer: Answer) -> ET.Element:
     return root
 
 
-async def in_pieces(*bodies: bytes) -> AsyncIterator[memoryview]:
+async def in_pieces(*bodies: Content) -> AsyncIterator[memoryview]:
     """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
     for body in bodies:
         view = memoryview(body)
@@ -170,7 +173,13 @@ def _oversized(target: Target, found: str, size_bytes: int) -> SizeMismatchError
     return SizeMismatchError(f"{target.url} came with {found} bytes; {size_bytes:,} were asked for")
 
 
-def _translate(error: Exception, target: Target, line: Line) -> TransferError:
+def _endpoint(address: str) -> str:
+    """Return an address without all that may be secret: user and password, path, query."""
+    scheme, netloc, *_ = urlsplit(address)
+    return f"{scheme}://{netloc.rpartition('@')[2]}"
+
+
+def _translate(error: Exception, target: Target, line: Line, *, endpoint: str) -> TransferError:
     if isinstance(error, TransferError):
         return error
     if isinstance(error, TransportError) and error.is_trust:
@@ -178,5 +187,5 @@ def _translate(error: Exception, target: Target, line: Line) -> TransferError:
             f"{target} failed: the certificate of the endpoint is not trusted", hint=line.trust_hint
         )
     if isinstance(error, TransportError):
-        return ConnectionLostError(f"{target} failed: {error}", hint="the endpoint did not answer properly")
+        return ConnectionLostError(f"{target} failed: {error}", hint=f"{endpoint} did not answer properly")
     return PermanentError(f"{target} failed: {type(error).__name__}")

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from skyferry.content_memory import Content, allocate
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -144,17 +145,17 @@ class LocalStore:
 
         return await self.in_thread("looking at", key, look)
 
-    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, Content]:
         return await self.in_thread("reading", info.key, lambda: self._read(info, 0, info.size_bytes))
 
     async def etag_digest(self, info: ObjectInfo) -> None:
         """Etags of local files are made of their identity and times."""
 
-    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> Content:
         _, body = await self.in_thread("reading", info.key, lambda: self._read(info, start_byte, size_bytes))
         return body
 
-    def _read(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[ObjectInfo, bytes]:
+    def _read(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> tuple[ObjectInfo, Content]:
         with self._open(info) as file:
             body = _read_exactly(file.fileno(), start_byte, size_bytes)
             after = describe_file(info.key, os.fstat(file.fileno()))
@@ -195,7 +196,7 @@ class LocalStore:
     async def put_object(
         self,
         key: str,
-        body: bytes,
+        body: Content,
         *,
         metadata: ObjectMetadata,
         digests: Mapping[str, str],
@@ -438,14 +439,13 @@ def _sort_name(entry: os.DirEntry[str]) -> bytes:
     return os.fsencode(entry.name) + (b"/" if entry.is_dir(follow_symlinks=False) else b"")
 
 
-def _read_exactly(descriptor: int, start_byte: int, size_bytes: int) -> bytes:
+def _read_exactly(descriptor: int, start_byte: int, size_bytes: int) -> memoryview:
     """Return so many bytes, or fewer where the file ends; the system may give less than asked at a time."""
-    pieces: list[bytes] = []
-    end_byte = start_byte + size_bytes
-    while start_byte < end_byte and (piece := os.pread(descriptor, end_byte - start_byte, start_byte)):
-        pieces.append(piece)
-        start_byte += len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    content = allocate(size_bytes)
+    end = 0
+    while end < size_bytes and (count := os.preadv(descriptor, [content[end:]], start_byte + end)):
+        end += count
+    return content[:end]
 
 
 def _take(items: Iterator[ObjectInfo], count: int) -> list[ObjectInfo]:

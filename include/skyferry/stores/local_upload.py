@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skyferry.checksums import ContentDigests
+from skyferry.content_memory import Content
 from skyferry.errors import (
     ChecksumMismatchError,
     DestinationChangedError,
@@ -106,7 +107,7 @@ class TemporaryFile:
             raise
         return descriptor
 
-    def write_part(self, index: int, start_byte: int, body: bytes, crc32c: str) -> None:
+    def write_part(self, index: int, start_byte: int, body: Content, crc32c: str) -> None:
         """Write a part, and note that it was written; what is noted wrongly is found when the file is read back."""
         with self._at_work():  # around both: a note must not appear after the file was given up
             self.write(start_byte, body)
@@ -161,7 +162,7 @@ class TemporaryFile:
         """Close the file and let go of the lock."""
         self._close()
 
-    def write(self, start_byte: int, body: bytes) -> None:
+    def write(self, start_byte: int, body: Content) -> None:
         view = memoryview(body)
         with self._at_work():
             while view:
@@ -275,7 +276,7 @@ class LocalUpload:
         """As the protocol says, by the journal; it is proven at the commit, when the whole file is read back."""
         return self._noted.get(index) == (size_bytes, digests["crc32c"])
 
-    async def put_part(self, index: int, body: bytes, digests: Mapping[str, str]) -> None:
+    async def put_part(self, index: int, body: Content, digests: Mapping[str, str]) -> None:
         start_byte = index * self._part_bytes
         await self._store.in_thread(
             "writing", self._key, lambda: self._upload.write_part(index, start_byte, body, digests["crc32c"])

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from xml.etree import ElementTree as ET
 
 from skyferry.checksums import CompositeEtag, base64_of, hex_of
+from skyferry.content_memory import Content
 from skyferry.errors import (
     AccessDeniedError,
     BucketMissingError,
@@ -213,11 +214,11 @@ class S3Store:
             return None  # an endpoint without this call; the caller finds another proof
         return CompositeEtag(content_length(answer)) if "x-amz-mp-parts-count" in answer.headers else None
 
-    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+    async def read_object(self, info: ObjectInfo) -> tuple[ObjectInfo, Content]:
         answer = await self._get(info, _CHECKSUM_MODE, info.size_bytes)
         return await self.describe(info.key, answer, len(answer.body)), answer.body
 
-    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> bytes:
+    async def read_range(self, info: ObjectInfo, start_byte: int, size_bytes: int) -> Content:
         span = {"Range": f"bytes={start_byte}-{start_byte + size_bytes - 1}"}
         return (await self._get(info, span, size_bytes)).body
 
@@ -297,7 +298,7 @@ class S3Store:
     async def put_object(
         self,
         key: str,
-        body: bytes,
+        body: Content,
         *,
         metadata: ObjectMetadata,
         digests: Mapping[str, str],

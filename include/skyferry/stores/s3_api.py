@@ -11,6 +11,7 @@ from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 
+from skyferry.content_memory import Content
 from skyferry.errors import KeyRefusedError, TransferError
 from skyferry.stores.http_requests import Accept, Answer, Line, Target, exchange, parse_xml
 from skyferry.stores.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, AwsKeys, signed_headers
@@ -83,7 +84,7 @@ class S3Api:
         *,
         query: Mapping[str, str] = _NOTHING,
         headers: Mapping[str, str] = _NOTHING,
-        body: bytes = b"",
+        body: Content = b"",
         size_bytes: int = 0,
         accept: Accept | None = None,
     ) -> Answer:
@@ -154,7 +155,7 @@ class _Request:
     target: Target
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    body: bytes
+    body: Content
     size_bytes: int
     accept: Accept | None
 

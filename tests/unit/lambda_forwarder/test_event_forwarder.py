@@ -177,7 +177,7 @@ async def echo(request: Request, forward: Forward) -> Response:
     """Something that is no Airflow sends back all it gets, as the detail of an error too."""
     del forward
     text = f"{request.headers} {request.body.decode()}"
-    return Response(418, (), text.encode())
+    return Response(418, (), json.dumps({"detail": text}).encode())
 
 
 def test_neither_token_nor_password_is_shown(proxy: FaultProxy, caplog: pytest.LogCaptureFixture) -> None:
@@ -194,6 +194,7 @@ def test_neither_token_nor_password_is_shown(proxy: FaultProxy, caplog: pytest.L
     assert "token-1" not in shown
     assert PASSWORD not in shown
     assert "attempt 1 of 5" in shown
+    assert "Bearer ***" in shown, "the answer of whoever sends back all it gets is shown"
 
 
 @pytest.mark.parametrize("url", ["", "airflow", "ftp://a", "https://", "https://u:geheim@a", "https://a?geheim=1"])
@@ -233,6 +234,7 @@ def test_pauses_are_bounded_and_honour_what_is_asked_for(attempt: int, asked: fl
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
         ("Sat, 21 Nov 2026 12:00:10", 10),
         *((text, 0) for text in (None, "", "-3", "soon", "1e9", "²", "9" * 9999 + "x")),
+        ("Sat, 21 Nov 2026 12:00:10 +99999999999999999999", 0),
     ],
 )
 def test_what_retry_after_asks_for(header: str | None, seconds: float) -> None:

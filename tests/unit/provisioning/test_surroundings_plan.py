@@ -19,6 +19,7 @@ class Recorded:
     is_there: bool = False
     fails_planning: bool = False
     left_out: str = ""
+    stays: str = ""
     failures: list[str] = field(default_factory=list)
 
     def plan(self) -> Step:
@@ -38,8 +39,8 @@ class Recorded:
 
     def remove(self) -> str:
         self._do("remove")
-        self.is_there = False
-        return ""
+        self.is_there = bool(self.stays)
+        return self.stays
 
     def _do(self, what: str) -> None:
         if self.failures:
@@ -99,6 +100,13 @@ def test_a_failure_says_what_exists_now_and_a_second_run_finishes(things: list[R
         (Doing.CREATE, True),
         (Doing.CREATE, True),
     ]
+
+
+def test_what_could_not_be_removed_after_all_is_not_told_as_removed(things: list[Recorded]) -> None:
+    run(things)
+    things[1].stays = "messages have come in this moment"
+    found = run(things, removes=True).steps[1]
+    assert (found.doing, found.why, found.is_done) == (Doing.LEAVE, "messages have come in this moment", False)
 
 
 def test_what_a_store_does_not_offer_is_told(things: list[Recorded]) -> None:

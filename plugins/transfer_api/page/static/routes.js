@@ -57,14 +57,20 @@ function row(route, numbers, runs) {
       element("div", { class: "quiet small" }, route.description || `${route.source} to ${route.destination}`)),
     state(route),
     last ? element("span", { class: "moment" }, badge(last.outcome), " ", link(runHash(last), ago(last.started_at ?? last.run_after))) : "never",
-    route.next_run_after
+    route.next_run_after && !route.is_paused
       ? element("span", { class: "moment", title: moment(route.next_run_after) }, ago(route.next_run_after))
-      : element("span", { class: "quiet moment" }, route.schedule ?? "when started"),
+      : element("span", { class: "quiet moment" }, next(route)),
     numbers ? share(numbers.success_rate) : "",
     numbers ? count(numbers.objects_copied) : "",
     numbers ? bytes(numbers.bytes_copied) : "",
     sparkline(runs.slice(0, 24).reverse()),
   ];
+}
+
+// Airflow keeps the time at which a paused DAG would have run, which is no time at which it will.
+function next(route) {
+  if (!route.schedule) return "when started";
+  return route.is_paused ? "none while paused" : route.schedule;
 }
 
 function state(route) {

@@ -22,6 +22,9 @@ export async function showRuns(query) {
   };
 }
 
+// What a run without a report did is not known; 0 would say that it did nothing.
+const UNKNOWN = Array(4).fill("-");
+
 function row(run) {
   const numbers = run.numbers;
   const began = run.started_at ?? run.run_after;
@@ -31,9 +34,11 @@ function row(run) {
       run.is_report_missing ? element("span", { class: "quiet" }, " no report") : ""),
     element("span", { title: moment(began) }, ago(began)),
     seconds(run.duration_seconds),
-    count(numbers.objects_copied),
-    count(numbers.objects_skipped),
-    count(numbers.objects_failed + numbers.objects_refused),
-    bytes(numbers.bytes_copied),
+    ...(run.is_report_missing ? UNKNOWN : [
+      count(numbers.objects_copied),
+      count(numbers.objects_skipped),
+      count(numbers.objects_failed + numbers.objects_refused),
+      bytes(numbers.bytes_copied),
+    ]),
   ];
 }
