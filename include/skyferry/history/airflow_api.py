@@ -473,7 +473,7 @@ class AirflowApi:
         return _checked(response, may_be_missing=True)
 
     def write_connection(self, conn_id: str, key: AccessKey, *, description: str, is_new: bool) -> None:
-        """Create a connection for AWS with this key, or give one that is there this key.
+        """Create a connection for AWS with this key, or give one that is there this key and leave the rest of it.
 
         No error holds the secret, or has a cause that holds it: Airflow repeats what it refuses.
         """
@@ -496,7 +496,7 @@ class AirflowApi:
             answer = self._connections.post_connection_without_preload_content(body, _request_timeout=_TIMEOUT)
         else:
             answer = self._connections.patch_connection_without_preload_content(
-                conn_id, body, update_mask=["login", "password", "extra"], _request_timeout=_TIMEOUT
+                conn_id, body, update_mask=["login", "password"], _request_timeout=_TIMEOUT
             )
         if not 200 <= answer.status < 300:
             raise ApiException(status=answer.status, reason=answer.reason, body=_plain_detail(answer.data))

@@ -36,7 +36,7 @@ class AccessKey:
 
     Attributes:
         secret: Not in the text of the object.
-        extra: What a connection needs beside it: region and endpoints of the connection that made it.
+        extra: What a new connection needs beside it: region and endpoints of the connection that made it.
     """
 
     key_id: str
