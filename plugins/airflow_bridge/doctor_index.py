@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_bridge.provision_calls import AwsAccount, ask
 from skyferry.doctor.findings import Outcome, State
-from skyferry.errors import AccessDeniedError, TransferError
+from skyferry.errors import TransferError
 from skyferry.provisioning.abilities import Ability, index_rights
 from skyferry.provisioning.route_needs import TableNeed
 from skyferry.receipts_index.items import HASH_KEY, RANGE_KEY
@@ -41,8 +41,6 @@ def _outcome(ability: Ability, table: TableNeed, call: Callable[..., Any], param
     action, needs = f"asking DynamoDB table {table.name}", index_rights()[ability]
     try:
         ask(call, action, needs=needs, **parameters)
-    except AccessDeniedError as error:
-        return Outcome(state=State.MISSING, why=error.message)
     except TransferError as error:
-        return Outcome(state=State.FAILED, why=str(error))
+        return Outcome.of(error)
     return Outcome(state=State.OK)

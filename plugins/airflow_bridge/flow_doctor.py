@@ -67,11 +67,15 @@ class _Sender:
 
     def put(self) -> ProbeSent:
         about = replace(self._about, action=PUT)
-        wrong = [one for place in (self._source, self._destination) for one in self._findings(place) if one.is_wrong]
+        wrong = [*self._wrong(self._source), *self._wrong(self._destination)]
         if wrong:
             return replace(about, findings=tuple(wrong), problem="nothing was written: the probe could not be removed")
         began = time.monotonic()
-        self._at(self._source, lambda store, key: put_probe(store, key, self._probe.body))
+        try:
+            self._at(self._source, lambda store, key: put_probe(store, key, self._probe.body))
+        except TransferError as error:
+            # It may have been written all the same, and the answer lost.
+            return replace(self.remove(), action=PUT, state="failed", problem=f"the probe was not put: {error}")
         seconds = round(time.monotonic() - began, 3)
         return replace(about, state="success", seconds=seconds, written_at=datetime.now(UTC).isoformat())
 
@@ -86,15 +90,19 @@ class _Sender:
         state = "failed" if left else "success"
         return replace(self._about, action=REMOVE, state=state, removed=tuple(removed), left=tuple(left))
 
-    def _findings(self, place: PlaceNeed) -> list[Finding]:
+    def _wrong(self, place: PlaceNeed) -> list[Finding]:
+        """Return what keeps a probe from a place that it has to leave again, whatever the route's own objects do."""
+        place = replace(place, deletes=True)
+
         async def ask(store: Store, key: str) -> Mapping[Ability, Outcome]:
             return await ask_to_put(store, place)
 
         outcomes = self._at(place, ask)
-        return [
+        findings = (
             finding_of_place(place, ability, outcome, partition=self._partition)
             for ability, outcome in outcomes.items()
-        ]
+        )
+        return [replace(one, then="no probe can be sent") for one in findings if one.is_wrong]
 
     def _key(self, place: PlaceNeed) -> str:
         return place.location.prefix + self._probe.relative_key

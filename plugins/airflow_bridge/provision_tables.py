@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from botocore.exceptions import WaiterError
@@ -13,6 +14,11 @@ from skyferry.provisioning.surroundings_plan import Doing, Step
 from skyferry.receipts_index.items import HASH_KEY, RANGE_KEY
 
 _MISSING = ("ResourceNotFoundException",)
+_NO_BACKUPS_YET = ("ContinuousBackupsUnavailableException",)
+"""Of a table that takes items, for the first seconds of its life."""
+
+_WAIT_SECONDS = 2.0
+_MAX_WAITS = 60
 _KEYS = ((HASH_KEY, "HASH"), (RANGE_KEY, "RANGE"))
 _KEPT = "no receipt is ever removed"
 
@@ -39,11 +45,14 @@ class IndexTable:
 
         Raises:
             RequestError: It has other keys: it is a table for something else.
+            ConnectionLostError: It is being deleted.
         """
         found = self._found()
         if found is None:
             why = f"it is missing; created in {self._client.meta.region_name}, charged by use"
             return Step(thing=self.name, doing=Doing.CREATE, why=why)
+        if _is_going(found):
+            raise ConnectionLostError(f"{self.name} is being deleted", hint="run it again in a minute")
         self._check_keys(found)
         if self._is_marked(found) and self._recovery() == "DISABLED":
             return Step(thing=self.name, doing=Doing.CHANGE, why="it has no point-in-time recovery")
@@ -64,22 +73,31 @@ class IndexTable:
             )
         self._wait()
         try:
-            ask(
-                self._client.update_continuous_backups,
-                f"switching on point-in-time recovery of {self.name}",
-                needs="dynamodb:UpdateContinuousBackups",
-                TableName=self._table,
-                PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
-            )
+            self._switch_on_recovery()
         except NotOfferedError as error:
             return str(error)
         return ""
 
+    def _switch_on_recovery(self) -> None:
+        for _ in range(_MAX_WAITS):
+            answer = ask_if_there(
+                self._client.update_continuous_backups,
+                f"switching on point-in-time recovery of {self.name}",
+                needs="dynamodb:UpdateContinuousBackups",
+                absent=_NO_BACKUPS_YET,
+                TableName=self._table,
+                PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+            )
+            if answer is not None:
+                return
+            time.sleep(_WAIT_SECONDS)
+        raise ConnectionLostError(f"{self.name} is there and has no point-in-time recovery yet", hint="run it again")
+
     def plan_removal(self) -> Step:
         """Look whether the table may go."""
         found = self._found()
-        if found is None:
-            return Step(thing=self.name, doing=Doing.KEEP, why="it is gone")
+        if found is None or _is_going(found):
+            return Step(thing=self.name, doing=Doing.KEEP, why="it is gone" if found is None else "it is being deleted")
         if not self._is_marked(found):
             return Step(thing=self.name, doing=Doing.LEAVE, why="it was not created for this route")
         if self._used_by:
@@ -121,12 +139,8 @@ class IndexTable:
             )
 
     def _is_marked(self, found: dict[str, Any]) -> bool:
-        answer = ask(
-            self._client.list_tags_of_resource,
-            f"reading the tags of {self.name}",
-            needs="dynamodb:ListTagsOfResource",
-            ResourceArn=found["TableArn"],
-        )
+        pages = self._client.get_paginator("list_tags_of_resource").paginate(ResourceArn=found["TableArn"])
+        answer = ask(pages.build_full_result, f"reading the tags of {self.name}", needs="dynamodb:ListTagsOfResource")
         return any(tag == {"Key": MARK_TAG, "Value": self._route_id} for tag in answer.get("Tags", []))
 
     def _recovery(self) -> str:
@@ -157,7 +171,11 @@ class IndexTable:
     def _wait(self) -> None:
         try:
             self._client.get_waiter("table_exists").wait(
-                TableName=self._table, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+                TableName=self._table, WaiterConfig={"Delay": int(_WAIT_SECONDS), "MaxAttempts": _MAX_WAITS}
             )
         except WaiterError as error:
             raise ConnectionLostError(f"{self.name} is there and takes no items yet", hint="run it again") from error
+
+
+def _is_going(found: dict[str, Any]) -> bool:
+    return bool(found.get("TableStatus") == "DELETING")

@@ -91,7 +91,7 @@ def test_a_connection_is_made_that_works_and_whose_secret_nothing_else_has(
     assert (again.returncode, keys(guarded)) == (2, {first})
     assert "is there already" in again.stderr
     asked = ("provision", "--id", "keyed", "--access-key", "aws_keyed", "--replace-key", "--json")
-    other = transfer(*asked, environ=quiet(environ))
+    other = transfer(*asked, environ=environ)
     assert other.returncode == 0, other.stderr[-3000:]
     (second,) = keys(guarded)
     told = document(other, "transfer provision")

@@ -25,7 +25,7 @@ from skyferry.receipts_index.items import HASH_KEY, RANGE_KEY
 from skyferry.routes import Route
 from stack.components import component
 from stack.running import running
-from tests.faults.proxy import Fault, Forward, Request, Response, fault_proxy_in_thread
+from tests.faults.proxy import Fault, Forward, Request, Response, drop_reply, fault_proxy_in_thread
 from tests.plugins.guarded_aws import IDLE, ROUTE, STATE, Guarded, furnished, move, needed, policy_of
 
 QUEUE = "orders"
@@ -381,16 +381,19 @@ def test_a_right_that_is_missing_with_a_queue_is_named(guarded: Guarded, queue_u
     assert (found.statement or {})["Resource"].startswith("arn:aws:sqs:")
 
 
-def test_messages_that_would_become_dead_letters_are_not_received(guarded: Guarded, queue_url: str) -> None:
+@pytest.mark.parametrize("leave_out", ["", "sqs:GetQueueAttributes"])
+def test_messages_that_would_become_dead_letters_are_not_received(
+    guarded: Guarded, queue_url: str, leave_out: str
+) -> None:
     sqs = guarded.client("sqs")
     redrive = json.loads(
         sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]["RedrivePolicy"]
     )
     redrive["maxReceiveCount"] = 1
     sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": json.dumps(redrive)})
-    found = examine(guarded, queue_policy(queue_url))
+    found = examine(guarded, queue_policy(queue_url, leave_out=leave_out))
     (receiving,) = (one for one in found.findings if one.right == "sqs:ReceiveMessage")
-    assert (receiving.state, found.state) == ("not checked", "success")
+    assert (receiving.state, found.state) == ("not checked", "failed" if leave_out else "success")
     (message,) = sqs.receive_message(QueueUrl=queue_url, AttributeNames=["ApproximateReceiveCount"])["Messages"]
     assert message["Attributes"]["ApproximateReceiveCount"] == "1"
 
@@ -402,6 +405,28 @@ def test_a_queue_that_is_missing_is_one_finding(guarded: Guarded, folder: Path) 
     (found,) = wrong(examine(guarded, queue_policy(url)))
     assert (found.ability, found.state) == ("look", "failed")
     assert f"there is no queue {url}" in found.text
+
+
+def test_credentials_nobody_knows_are_no_missing_right_with_a_queue_or_a_table_either(
+    guarded: Guarded, folder: Path, queue_url: str, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both in the words of AWS; moto answers in those of S3, which clients of other services do not read."""
+
+    async def nobody(request: Request, forward: Forward) -> Response:
+        service = request.header("X-Amz-Target").partition(".")[0]
+        codes = {"AmazonSQS": (403, "InvalidClientTokenId"), "DynamoDB_20120810": (400, "UnrecognizedClientException")}
+        if service not in codes:
+            return await forward(request)
+        status, code = codes[service]
+        return Response(status, (), json.dumps({"__type": f"com.amazon.coral.service#{code}"}).encode())
+
+    detect = {"kind": "sqs", "queue_url": queue_url, "conn_id": "aws_shop"}
+    write_route(folder, {**INDEXED, "detect": detect, "schedule": "event"})
+    with behind(guarded, monkeypatch, nobody):
+        found = wrong(examine_freely())
+    assert {(one.where, one.state) for one in found} == {("events", "failed"), ("index", "failed")}
+    assert {one.ability for one in found if one.where == "events"} == {"look"}
+    assert [one.statement for one in found if one.statement] == []
 
 
 @pytest.fixture
@@ -502,6 +527,33 @@ def test_a_probe_is_put_and_removed_and_its_copy_with_it(guarded: Guarded, folde
     assert gone.removed == (found.source, found.copy)
     assert everything(guarded) == before
     assert send(guarded, REMOVE, *rights).removed == ()
+
+
+@pytest.mark.parametrize("is_reached_again", [True, False])
+def test_a_probe_whose_put_was_never_answered_is_removed_or_named(
+    guarded: Guarded, folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_reached_again: bool
+) -> None:
+    write_route(folder, KEEPING)
+    before, is_put = everything(guarded), False
+
+    async def lose_answers(request: Request, forward: Forward) -> Response:
+        nonlocal is_put
+        if "/shop/" in request.target and "skyferry-flow-" in request.target:
+            is_put = is_put or request.method == "PUT"
+            if request.method == "PUT" or not is_reached_again:
+                return await drop_reply()(request, forward)
+        return await forward(request)
+
+    with behind(guarded, monkeypatch, lose_answers):
+        found = send_flow_probe("orders", TOKEN, action=PUT, run=lambda coroutine: StageRunner().run(coroutine))
+    assert is_put
+    assert (found.state, found.written_at) == ("failed", "")
+    assert "the probe was not put: " in found.problem
+    if is_reached_again:
+        assert (found.removed, found.left) == ((found.source,), ())
+        assert everything(guarded) == before
+    else:
+        assert [text.startswith(f"{found.source}: ") for text in found.left] == [True]
 
 
 def test_what_is_not_the_probe_is_left_and_named(guarded: Guarded, folder: Path) -> None:

@@ -170,6 +170,14 @@ def test_who_may_not_write_or_delete_blobs_at_the_source_sends_no_probe(
     assert (found.state, azure.names()) == ("failed", before)
 
 
+def test_what_a_probe_lacks_is_more_than_a_route_that_only_reads_its_source(azure: AzureSite) -> None:
+    azure.route["copy"]["keep_source"] = True
+    azure.allow("wasb_landing", azure.source, "rlt")
+    found = azure.send(PUT).findings
+    assert {(one.where, one.then) for one in found} == {("source", "no probe can be sent")}
+    assert all("the role Storage Blob Data Contributor on the container" in one.change for one in found)
+
+
 def test_a_probe_goes_through_a_move_of_blobs_and_its_copy_is_removed(azure: AzureSite) -> None:
     azure.allow("wasb_landing", azure.source, "rlcwdt")
     assert azure.send(PUT).state == "success"

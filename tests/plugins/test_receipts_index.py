@@ -215,6 +215,40 @@ def test_a_table_without_backups_is_told_and_one_for_something_else_is_refused(s
         site.settle()
 
 
+def test_a_table_too_young_for_backups_gets_them_when_it_can(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_bridge.provision_tables._WAIT_SECONDS", 0.0)
+    body = b'{"__type": "com.amazonaws.dynamodb.v20120810#ContinuousBackupsUnavailableException", "message": "not yet"}'
+    is_update = "UpdateContinuousBackups"
+    site.proxy.inject(answer(400, body=body), matches=lambda one: is_update in one.header("X-Amz-Target"), times=2)
+    assert site.settle()[f"DynamoDB table {site.table}"]["doing"] == "create"
+    backups = site.client("dynamodb").describe_continuous_backups(TableName=site.table)["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_a_table_is_known_by_its_mark_behind_however_many_tags_of_others(site: Site) -> None:
+    site.settle()
+    dynamodb, thing = site.client("dynamodb"), f"DynamoDB table {site.table}"
+    arn = dynamodb.describe_table(TableName=site.table)["Table"]["TableArn"]
+    dynamodb.untag_resource(ResourceArn=arn, TagKeys=["skyferry:route"])
+    assert site.settle("deprovision")[thing]["why"] == "it was not created for this route"
+    others = [{"Key": f"theirs-{number:02d}", "Value": "1"} for number in range(30)]
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[*others, {"Key": "skyferry:route", "Value": "orders"}])
+    assert site.settle("deprovision")[thing]["doing"] == "remove"
+
+
+def test_a_table_that_is_being_deleted_is_neither_kept_nor_deleted_again(site: Site) -> None:
+    site.settle()
+
+    async def going(request: Request, forward: Forward) -> Response:
+        found = await forward(request)
+        return Response(found.status, (), found.body.replace(b'"ACTIVE"', b'"DELETING"'))
+
+    site.proxy.inject(going, matches=lambda request: request.header("X-Amz-Target").endswith(".DescribeTable"))
+    with pytest.raises(StageFailed, match="is being deleted; run it again in a minute"):
+        site.settle()
+    assert site.settle("deprovision")[f"DynamoDB table {site.table}"]["why"] == "it is being deleted"
+
+
 def test_each_receipt_of_each_run_is_found_by_its_key(site: Site) -> None:
     site.settle()
     told = site.transfer()
@@ -339,6 +373,34 @@ def test_a_table_that_takes_too_long_is_left_and_the_rest_is_counted(site: Site)
     assert len(site.found()) == 3
 
 
+def test_the_minute_of_a_task_is_one_for_all_its_indexes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.transfer()
+    use, clock, asked = state_use(load_defaults()), SimpleNamespace(now=0.0), []
+
+    class SlowTable:
+        def write(self, items: Any) -> None:
+            asked.append(len(items))
+            clock.now += 61.0
+
+    for module in ("writing", "upkeep"):
+        monkeypatch.setattr(f"skyferry.receipts_index.{module}.time", SimpleNamespace(monotonic=lambda: clock.now))
+    targets = [
+        IndexTarget(place=IndexPlace(route=route, destination="file:///out/"), writer=SlowTable())
+        for route in ("orders", "refunds", "returns")
+    ]
+    done = asyncio.run(
+        keep_index(
+            targets,
+            run=Run(dag_id="transfer__orders", run_id="manual__1", route="orders", started_at=""),
+            open_store=PreparedStores((use,), known_connections=(), max_objects_in_flight=2),
+            state=use.location,
+            state_conn_id="",
+        )
+    )
+    assert asked == [2]
+    assert "writing them took longer than 60 seconds" in done.text
+
+
 @pytest.mark.parametrize("step", ["before write", "after write"])
 def test_a_batch_that_is_killed_behind_its_receipts_is_in_the_index_in_the_end(site: Site, step: str) -> None:
     site.settle()
@@ -453,6 +515,19 @@ def test_the_command_shows_the_history_of_keys(site: Site, command: Command) -> 
     assert one["checksums"]
     assert json.loads(command("--scan", "--json", "--run", "manual__9").stdout)["receipts"] == []
     assert "no receipts were found" in command("--key-begins-with", "nothing").stderr
+
+
+@pytest.mark.parametrize("as_json", ["False", "True"])
+def test_whatever_airflow_logs_and_in_whatever_form_standard_output_is_the_answer_alone(
+    site: Site, command: Command, monkeypatch: pytest.MonkeyPatch, as_json: str
+) -> None:
+    site.settle()
+    site.transfer()
+    monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "DEBUG")
+    monkeypatch.setenv("AIRFLOW__LOGGING__JSON_LOGS", as_json)
+    done = command("--key-begins-with", "a", "--json")
+    assert [one["key"] for one in json.loads(done.stdout)["receipts"]] == ["a"]
+    assert "botocore" in done.stderr, "at this level clients tell everything they do"
 
 
 def test_the_command_rebuilds_and_says_how_far_it_came(site: Site, command: Command) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from skyferry.keys import refusal
 from tests.airflow_home import PROJECT
+from tests.declared_entry_points import declared_path
 from tests.e2e.buckets import Bucket
 from tests.faults.proxy import answer
 from tests.storage.conftest import Fronts
@@ -261,6 +262,24 @@ def test_a_process_of_its_own_finds_the_connections_by_the_entry_point(new_bucke
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"abc", b"")
+
+
+def test_whatever_airflow_logs_standard_output_is_the_json_alone(new_bucket: Any, tmp_path: Path) -> None:
+    bucket = new_bucket("s3")
+    bucket.put("a.csv", b"abc")
+    environment = {**os.environ, "PYTHONPATH": declared_path(tmp_path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}
+    for verb in (("ls", bucket.url), ("ls", "s3://"), ("presign", f"{bucket.url}a.csv")):
+        done = subprocess.run(
+            [sys.executable, "-c", "from skyferry.cli import main; main()", *verb, "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert isinstance(json.loads(done.stdout), dict)
+        assert "botocore" in done.stderr, "at this level clients tell everything they do"
 
 
 def test_without_airflow_local_folders_work_and_stores_say_what_to_do(tmp_path: Path) -> None:

@@ -14,16 +14,19 @@ from skyferry.cli.provision import RouteOption
 from skyferry.cli.run import FAILED, AsJson
 from skyferry.cli.watching import await_result
 
+_SEND_PROBE = "--send-probe"
+_TIMEOUT = "--timeout"
+
 
 def doctor(
     route: RouteOption,
     *,
     sends_probe: Annotated[
-        bool, typer.Option("--send-probe", help="Put a small object at the source, follow it, and remove it again.")
+        bool, typer.Option(_SEND_PROBE, help="Put a small object at the source, follow it, and remove it again.")
     ] = False,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="5m", help="How long the object is followed: 90s, 5m, 2h.")
-    ] = "5m",
+        str, typer.Option(_TIMEOUT, metavar="5m", help="How long the object is followed: 90s, 2h; else 5m.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Try each right that a route needs, and say in one line each what to change.
@@ -37,8 +40,10 @@ def doctor(
     if sends_probe:
         from skyferry.cli.doctor_flow import send_probe
 
-        send_probe(route, timeout=timeout, as_json=as_json)
+        send_probe(route, timeout=timeout or "5m", as_json=as_json)
         return
+    if timeout:
+        raise typer.BadParameter(f"goes with {_SEND_PROBE}", param_hint=f"'{_TIMEOUT}'")
     from skyferry.history.run_control import DOCTOR_TASK_ID, start_doctor
 
     api = connect()

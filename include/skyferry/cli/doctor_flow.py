@@ -80,13 +80,20 @@ def _send(api: AirflowApi, route: str, timeout_seconds: float) -> FlowReport:
 
 
 def _put_and_follow(api: AirflowApi, route: str, token: str, timeout_seconds: float) -> FlowReport:
-    """Return how far the probe came; a report without steps if nothing was written."""
+    """Return how far the probe came; a report without steps if it was not put, and so is gone or named already."""
     from skyferry.doctor.flow_report import FlowReport
     from skyferry.history.flow_watch import what_is_wrong
 
     sent = _await(api, route, token, removes=False)
     if not sent.written_at:
-        return FlowReport(route=route, state="failed", findings=sent.findings, problem=sent.problem)
+        return FlowReport(
+            route=route,
+            state="failed",
+            findings=sent.findings,
+            problem=sent.problem,
+            removed=sent.removed,
+            left=sent.left,
+        )
     say(printable(f"put {sent.source}"))
     began = time.monotonic()
     flow = _follow(api, sent, until=began + timeout_seconds)

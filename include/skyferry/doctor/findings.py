@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from skyferry.errors import PermanentError, printable
+from skyferry.errors import AccessDeniedError, PermanentError, TransferError, printable
 from skyferry.provisioning.abilities import Ability, index_rights, queue_rights, rights_for
 from skyferry.provisioning.access_rights import azure_role, gcs_role, place_resource
 from skyferry.provisioning.route_needs import PlaceNeed, QueueNeed, TableNeed
+
+# What stores and services answer to those they do not know at all, as opposed to those who may not do one thing.
+_UNKNOWN_LOGIN = re.compile(
+    r"InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidSignature|ExpiredToken"
+    r"|InvalidToken|InvalidSecurity|AuthFailure|AuthenticationFailed|OptInRequired|has no credentials|\(401"
+)
 
 
 class State(StrEnum):
@@ -33,6 +40,13 @@ class Outcome:
 
     state: State
     why: str = ""
+
+    @classmethod
+    def of(cls, error: TransferError) -> Self:
+        """Return what an error says: that the right is missing, or that something else is wrong."""
+        if isinstance(error, AccessDeniedError) and not _UNKNOWN_LOGIN.search(error.message):
+            return cls(state=State.MISSING, why=error.message)
+        return cls(state=State.FAILED, why=str(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

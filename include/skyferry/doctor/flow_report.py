@@ -26,6 +26,7 @@ class ProbeSent:
         findings: What may not be done at the source or at the destination; nothing was written then.
         removed: URLs of what is gone now.
         left: What is still there, and why.
+        problem: Why nothing was put, or nothing could be done; empty if it could.
     """
 
     route: str

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -33,7 +32,6 @@ from skyferry.doctor.vendor_probes import (
     look_for_parts_of_no_upload,
 )
 from skyferry.errors import (
-    AccessDeniedError,
     BucketMissingError,
     ChecksumMismatchError,
     DestinationChangedError,
@@ -58,10 +56,7 @@ _IMPOSSIBLE_ETAGS = {"s3": "0" * 32, "az": "0x0000000000000000", "gs": "1", "fil
 _MAX_LISTED = 1000
 """So many objects are looked at for one that can be read: a page of a listing."""
 
-# What stores answer to those they do not know at all, as opposed to those who may not do one thing.
-_UNKNOWN_LOGIN = re.compile(
-    r"InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|AuthFailure|AuthenticationFailed|\(401"
-)
+_MADE_LATER = Outcome(state=State.NOT_CHECKED, why="it is not there yet; the first transfer creates it")
 
 
 async def probe_place(store: Store, place: PlaceNeed) -> Mapping[Ability, Outcome]:
@@ -267,22 +262,15 @@ class _PlaceProbes:
         """Return the result of a call, and take down what it says about an ability; the last word counts."""
         try:
             result = await self._attempts.call(call)
-        except BucketMissingError as error:
-            is_made_later = self._place.creates
-            why = "it is not there yet; the first transfer creates it" if is_made_later else str(error)
-            state = State.NOT_CHECKED if is_made_later else State.FAILED
-        except AccessDeniedError as error:
-            is_unknown = _UNKNOWN_LOGIN.search(error.message) is not None
-            state, why = (State.FAILED, str(error)) if is_unknown else (State.MISSING, error.message)
         except ReplanError:
             # Somebody was quicker; whoever hears that was let in.
-            state, why = State.OK, ""
+            self._outcomes[ability] = Outcome(state=State.OK)
         except TransferError as error:
-            state, why = State.FAILED, str(error)
+            is_made_later = isinstance(error, BucketMissingError) and self._place.creates
+            self._outcomes[ability] = _MADE_LATER if is_made_later else Outcome.of(error)
         else:
             self._outcomes[ability] = Outcome(state=State.OK)
             return result
-        self._outcomes[ability] = Outcome(state=state, why=why)
         return None
 
     def _is_ok(self, ability: Ability) -> bool:

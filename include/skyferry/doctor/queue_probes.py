@@ -2,7 +2,7 @@
 
 Messages are not sent: what is in a queue cannot be taken back by those who may only send. One message at most is
 received, with no time of its own, so that it can be received again at once; SQS counts that as one reception. Where a
-message is moved away after two, none is received while some wait.
+message is moved away after two, or nobody may ask after how many, none is received while some wait.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TypeVar
 from skyferry.attempts import Attempts
 from skyferry.detect.sqs_queue import QueueMessage, QueueMissingError, QueueState, SqsQueue
 from skyferry.doctor.findings import Outcome, State
-from skyferry.errors import AccessDeniedError, TransferError
+from skyferry.errors import TransferError
 from skyferry.provisioning.abilities import Ability
 
 _Result = TypeVar("_Result")
 
 _NO_MESSAGE = QueueMessage(message_id="", receipt_handle="skyferry-doctor-holds-no-message", body="")
 _FEW_RECEIVES = 2
+_MADE_LATER = Outcome(state=State.NOT_CHECKED, why="it is not there yet; the first run creates it")
 NOT_SENT = Outcome(state=State.NOT_CHECKED, why="a message that is sent cannot be taken back")
 """What is known of a right to send."""
 
@@ -57,7 +58,11 @@ class _QueueProbes:
         return self._outcomes
 
     async def _receive(self, state: QueueState | None) -> None:
-        if state is not None and state.waiting and 0 < state.max_receives <= _FEW_RECEIVES:
+        if state is None:
+            why = "after how many receptions a message becomes a dead letter is not known"
+            self._outcomes[Ability.RECEIVE] = Outcome(state=State.NOT_CHECKED, why=why)
+            return
+        if state.waiting and 0 < state.max_receives <= _FEW_RECEIVES:
             why = f"messages wait, and each becomes a dead letter after {state.max_receives} receptions"
             self._outcomes[Ability.RECEIVE] = Outcome(state=State.NOT_CHECKED, why=why)
             return
@@ -68,15 +73,10 @@ class _QueueProbes:
     async def _try(self, ability: Ability, call: Callable[[], Awaitable[_Result]]) -> _Result | None:
         try:
             result = await self._attempts.call(call)
-        except QueueMissingError as error:
-            why = "it is not there yet; the first run creates it" if self._is_created else str(error)
-            state = State.NOT_CHECKED if self._is_created else State.FAILED
-        except AccessDeniedError as error:
-            state, why = State.MISSING, error.message
         except TransferError as error:
-            state, why = State.FAILED, str(error)
+            is_made_later = isinstance(error, QueueMissingError) and self._is_created
+            self._outcomes[ability] = _MADE_LATER if is_made_later else Outcome.of(error)
         else:
             self._outcomes[ability] = Outcome(state=State.OK)
             return result
-        self._outcomes[ability] = Outcome(state=state, why=why)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,17 +40,25 @@ async def keep_index(
 ) -> Indexing:
     """Bring the index of each route up to what a run has on record; see `IndexKeeper`.
 
+    Args:
+        max_seconds: After this time, for all targets together, the rest is left; None for as long as it takes.
+
     Raises:
         TransferError: The records cannot be read or written. What the index itself refuses is in the result.
     """
-    total = Indexing()
+    total, begun = Indexing(), time.monotonic()
     async with open_state(open_store, state, state_conn_id, run) as records:
         for target in targets:
             folder = target.folder or await _all_receipts(records)
             if not folder:
                 continue
             keeper = IndexKeeper(
-                records=records, run=run, place=target.place, writer=target.writer, max_seconds=max_seconds
+                records=records,
+                run=run,
+                place=target.place,
+                writer=target.writer,
+                max_seconds=max_seconds,
+                begun=begun,
             )
             total.add(await keeper.keep_up(folder))
     return total

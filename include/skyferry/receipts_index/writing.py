@@ -56,6 +56,7 @@ class IndexKeeper:
         records: The run's.
         max_seconds: After this time the rest is left; None for as long as it takes.
         again: Write also what was written before.
+        begun: What `max_seconds` count from, by the monotonic clock; the same for all indexes of one task.
     """
 
     records: StateFolder
@@ -64,8 +65,8 @@ class IndexKeeper:
     writer: IndexWriter
     max_seconds: float | None = MAX_SECONDS
     again: bool = False
+    begun: float = field(default_factory=time.monotonic)
     done: Indexing = field(default_factory=Indexing)
-    _begun: float = field(default_factory=time.monotonic)
 
     async def keep_up(self, folder: str) -> Indexing:
         """Write the receipts of a folder that are not marked as written, and mark them.
@@ -115,7 +116,7 @@ class IndexKeeper:
 
     @property
     def _is_late(self) -> bool:
-        return self.max_seconds is not None and time.monotonic() - self._begun > self.max_seconds
+        return self.max_seconds is not None and time.monotonic() - self.begun > self.max_seconds
 
 
 def _parts(items: Iterator[dict[str, str]]) -> Iterator[list[dict[str, str]]]:

@@ -58,6 +58,7 @@ def test_an_airflow_that_does_not_answer_is_exit_code_3(command: list[str], tran
         (["run", "--batch-objects", "many"], "--batch-objects"),
         (["run", "--sorce", "s3://x"], "--source"),
         (["statistic", "--since", "yesterday"], '"yesterday" is no time; expected for example 90m, 12h, 7d'),
+        (["doctor", "--id", "orders", "--timeout", "15m"], "goes with --send-probe"),
         (["statistic", "--by", "week"], "route"),
         (["status", "--limit", "0"], "--limit"),
         (["status", "--objects"], "it goes with --run"),
