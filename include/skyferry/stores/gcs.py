@@ -49,7 +49,7 @@ from skyferry.stores.gcs_api import (
 )
 from skyferry.stores.gcs_copy import GcsCopy
 from skyferry.stores.gcs_upload import GcsUpload
-from skyferry.stores.http_requests import Answer, Line, Target, in_pieces
+from skyferry.stores.http_requests import Answer, Line, Target, stream_of
 from skyferry.stores.renaming import rename_by_copy
 
 _KIBIBYTE = 2**10
@@ -267,7 +267,7 @@ class GcsStore:
             self._upload_address(key, "multipart", replaces),
             key,
             headers=headers,
-            body=b"".join((head, body, tail)) if size_bytes <= _JOINED_BYTES else in_pieces(head, body, tail),
+            body=b"".join((head, body, tail)) if size_bytes <= _JOINED_BYTES else stream_of(head, body, tail),
             size_bytes=size_bytes,
         )
         return await self.committed(key, answer, digests["crc32c"])

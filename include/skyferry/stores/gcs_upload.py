@@ -19,7 +19,7 @@ from skyferry.errors import (
 )
 from skyferry.objects import Committed, ObjectInfo
 from skyferry.stores.base import UploadToken
-from skyferry.stores.http_requests import Answer, in_pieces
+from skyferry.stores.http_requests import Answer, stream_of
 from skyferry.stores.pacing import deadline_seconds
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class GcsUpload:
         """
         headers = self._range_headers(0, 0, total=str(self._size_bytes))
         try:
-            answer = await self._put(headers, in_pieces(), size_bytes=0)
+            answer = await self._put(headers, stream_of(), size_bytes=0)
         except (UploadLostError, DestinationChangedError):
             return False
         if answer.status != 308:
@@ -143,7 +143,7 @@ class GcsUpload:
 
     async def _head_pieces(self) -> AsyncIterator[memoryview]:
         for _ in range(self._kept_bytes // self._part_bytes, self._last_index):
-            async for piece in in_pieces(await self._parts.get()):
+            async for piece in stream_of(await self._parts.get()):
                 yield piece
 
     def _range_headers(self, start_byte: int, end_byte: int, *, total: str) -> dict[str, str]:
@@ -180,7 +180,7 @@ class GcsUpload:
         last_part = self._last_part[start_byte - self._head_bytes :]
         headers = self._range_headers(start_byte, self._size_bytes, total=str(self._size_bytes))
         headers["X-Goog-Hash"] = f"crc32c={base64_of(digests['crc32c'])}"
-        answer = await self._put(headers, in_pieces(last_part), size_bytes=len(last_part))
+        answer = await self._put(headers, stream_of(last_part), size_bytes=len(last_part))
         if answer.status == 308:
             raise ConnectionLostError(
                 f"writing {self._store.url(self._key)} failed: the store misses bytes of it", hint="it begins anew"

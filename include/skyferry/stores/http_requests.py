@@ -28,7 +28,6 @@ from skyferry.stores.pacing import deadline_seconds
 Accept = Callable[[int, Mapping[str, str]], None]
 """Looks at status and headers before the body is read; what it raises ends the request."""
 
-_PIECE_BYTES = 256 * 1024
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -154,12 +153,11 @@ def parse_xml(answer: Answer) -> ET.Element:
     return root
 
 
-async def in_pieces(*bodies: Content) -> AsyncIterator[memoryview]:
-    """Yield bytes in pieces small enough that one connection does not hold up the event loop."""
+async def stream_of(*bodies: Content) -> AsyncIterator[memoryview]:
+    """Yield bodies one after the other, which are sent as one."""
     for body in bodies:
-        view = memoryview(body)
-        for start_byte in range(0, len(view), _PIECE_BYTES):
-            yield view[start_byte : start_byte + _PIECE_BYTES]
+        if body:
+            yield memoryview(body)
 
 
 def _require_size(headers: Mapping[str, str], size_bytes: int, target: Target) -> None:
