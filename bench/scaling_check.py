@@ -23,15 +23,19 @@ from bench.grounds import Ground, Grounds
 WORK = Work(source="s3", destination="az", count=2_000, size_bytes=64 * 1024)
 DELAY_SECONDS = 0.04
 FEW_IN_FLIGHT = 4
-_TURNS = 2
+_TURNS = 3
 
 
-def measure(grounds: Grounds, ground: Ground, *, in_flight: int = 64) -> dict[str, Any]:
-    """Return the seconds of each stage of one transfer, and the processor time of its process."""
+def measure(grounds: Grounds, ground: Ground, **conf: Any) -> dict[str, Any]:
+    """Return the seconds of each stage of one transfer, and the processor time of its process.
+
+    Args:
+        conf: Parameters other than the defaults.
+    """
     prepared = grounds.prepare_run(ground)
     start = ours(WORK, prepared.place)
     case = json.loads(start.arguments[-1])
-    case["conf"]["max_objects_in_flight"] = in_flight
+    case["conf"] |= conf
     command = [*start.arguments[:-1], json.dumps(case)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
@@ -58,7 +62,7 @@ def main() -> None:
         for _ in range(_TURNS):
             found["without"].append(measure(grounds, fast))
             found["with"].append(measure(grounds, slow))
-            found["few"].append(measure(grounds, slow, in_flight=FEW_IN_FLIGHT))
+            found["few"].append(measure(grounds, slow, max_objects_in_flight=FEW_IN_FLIGHT))
     Path(sys.argv[1]).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

@@ -78,7 +78,7 @@ class Work:
     objects: int
     size_bytes: int
     batch_objects: int = 1_000
-    in_flight: int = 64
+    in_flight: int = 128
     worker_bytes_per_second: float = math.inf
     skew: float = 0.0
     retried_share: float = 0.0

@@ -19,7 +19,7 @@ FIGURES = Figures(
     copy_cpu_seconds=1e-3,
     report_seconds_per_receipt=12e-6,
 )
-WORK = Work(objects=200_000, size_bytes=65_536, worker_bytes_per_second=250e6)
+WORK = Work(objects=200_000, size_bytes=65_536, in_flight=64, worker_bytes_per_second=250e6)
 works = st.builds(
     Work,
     objects=st.integers(0, 30_000),
