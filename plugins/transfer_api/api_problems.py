@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -135,8 +136,23 @@ def _http_exception(request: Request, error: Exception) -> Response:
 
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()[:_MAX_PROBLEMS]]
+    found = [_problem_text(each) for each in error.errors()[:_MAX_PROBLEMS]]
     return problem_response(422, "; ".join(found), code="RequestError", problems=tuple(found))
+
+
+def _problem_text(detail: Mapping[str, Any]) -> str:
+    """Return what is wrong with one part of a request; what was found is left out, it may hold a secret."""
+    where, *names = detail["loc"]
+    name = ".".join(str(part) for part in names)
+    match detail["type"]:
+        case "json_invalid":
+            return f"the body is no JSON: {detail['ctx']['error']} at character {name}"
+        case "missing":
+            return f"{name} is missing in the {where}" if name else f"the {where} is missing"
+        case "extra_forbidden":
+            return f"{name} in the {where} is not a known name"
+    reason: str = detail["msg"]
+    return f"{name} in the {where}: {reason[:1].lower()}{reason[1:]}"
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:

@@ -91,6 +91,22 @@ def test_the_name_of_the_session_is_airflow_s() -> None:
     assert COOKIE_NAME == COOKIE_NAME_JWT_TOKEN
 
 
+def test_what_is_wrong_with_a_request_is_said_in_words(clients: Clients) -> None:
+    def refused(answer: httpx.Response) -> str:
+        return str(problem(answer, 422, "RequestError")["detail"])
+
+    as_json = {"Content-Type": "application/json"}
+    broken = clients.user.post("/transfers", content=b'{"parameters": {"id" "orders"}}', headers=as_json)
+    assert refused(broken) == "the body is no JSON: Expecting ':' delimiter at character 21"
+    assert refused(clients.user.post("/transfers", headers=as_json)) == "the body is missing"
+    wrong = refused(clients.user.post("/transfers", json={"parametres": {"source": "s3://key:hunter2@shop/"}}))
+    assert "parametres in the body is not a known name" in wrong
+    assert "hunter2" not in wrong
+    assert refused(clients.user.get("/routes?limit=101")) == (
+        "limit in the query: input should be less than or equal to 100"
+    )
+
+
 def test_unknown_paths_and_methods_are_problems_too(clients: Clients) -> None:
     problem(clients.user.get("/nothing"), 404, "NotFound")
     problem(clients.user.patch("/routes"), 405, "MethodNotAllowed")
