@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from skyferry.content_memory import Content
 from skyferry.stores.base import Capabilities, Store
 
 Meddler = Callable[..., Awaitable[Any]]
@@ -39,6 +40,6 @@ class MeddledStore:
         return call
 
 
-def flip(body: bytes) -> bytes:
+def flip(body: Content) -> bytes:
     """Return the bytes with one bit changed."""
-    return bytes([body[0] ^ 1]) + body[1:]
+    return bytes([body[0] ^ 1]) + bytes(body[1:])

@@ -56,7 +56,7 @@ def spoil_reads(times: int) -> dict[str, Any]:
         if left == 0:
             return answer
         left -= 1
-        return flip(answer) if isinstance(answer, bytes) else (answer[0], flip(answer[1]))
+        return (answer[0], flip(answer[1])) if isinstance(answer, tuple) else flip(answer)
 
     return dict.fromkeys(READING, meddle)
 
@@ -80,7 +80,7 @@ class TestNothingIsSilentlyWrong:
             answer = await method(*args, **kwargs)
             if count % 2:
                 return answer
-            return flip(answer) if isinstance(answer, bytes) else (answer[0], flip(answer[1]))
+            return (answer[0], flip(answer[1])) if isinstance(answer, tuple) else flip(answer)
 
         workshop.wrap_source = lambda store: MeddledStore(store, trusted=False, **dict.fromkeys(READING, meddle))
         report = await workshop.run()
