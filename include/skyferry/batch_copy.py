@@ -42,7 +42,7 @@ from skyferry.stores.base import Store
 from skyferry.upload_records import UploadRecords
 
 MEMORY_BUDGET_BYTES = 96 * 2**20
-"""Content held in memory by one task; the stores' clients hold about as much again in buffers."""
+"""Content held in memory by one task; connections hold buffers beside it."""
 
 MAX_LARGE_OBJECTS = 8
 """Objects under way at once that travel in parts. More would not be faster, because the memory budget holds 12 parts;

@@ -17,7 +17,11 @@ MAPPED_BYTES = 2**20
 
 
 def allocate(size_bytes: int) -> memoryview:
-    """Return so much memory, to be written to; large pages are asked for, which are cheaper to take than small ones."""
+    """Return so much memory, to be written to; large pages are asked for, which are cheaper to take than small ones.
+
+    Raises:
+        OSError: The system has none left, or the task may take no more: let fewer tasks run at a time.
+    """
     if size_bytes < MAPPED_BYTES:
         return memoryview(bytearray(size_bytes))
     memory = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
